@@ -1,0 +1,108 @@
+"""A loaded engine: fresh scores for a batch of images, and no gradient."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.errors import InputError
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How an engine is loaded.
+
+    Attributes:
+        batch_size: images the engine takes at a time; larger batches are cut, smaller ones padded.
+        threads: CPU threads it may use; 0 leaves that to the runtime.
+    """
+
+    batch_size: int = 100
+    threads: int = 0
+
+
+class Engine(ABC):
+    """A context manager around one loaded engine; a backend writes the four methods that begin with an underscore."""
+
+    def __init__(self, input_shape: tuple[int, int, int], classes: int, options: LoadOptions) -> None:
+        self.input_shape = input_shape
+        self.classes = classes
+        self.options = options
+        self._active = False
+
+    def __enter__(self) -> Engine:
+        self._activate()
+        self._active = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._active = False
+        self._deactivate()
+
+    def infer(self, images: Array) -> Array:
+        """Return the scores of a batch of any size.
+
+        Args:
+            images: float32, shape (n, channels, height, width), in [0, 1].
+
+        Returns:
+            float32, shape (n, classes): a new array that no later call writes into.
+
+        Raises:
+            InputError: the images do not have the engine's shape, or the engine is not active.
+        """
+        self._check(images)
+        size = self.options.batch_size
+        scores = np.empty((len(images), self.classes), np.float32)
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            rows = len(batch)
+            if rows < size:
+                batch = np.concatenate([batch, np.repeat(batch[-1:], size - rows, axis=0)])
+            scores[start : start + rows] = self._infer(np.ascontiguousarray(batch))[:rows]
+        return scores
+
+    def bind(self, images: Array) -> Callable[[], None]:
+        """Put one full batch in place and return a function that runs it once, synchronously: the timed span.
+
+        Raises:
+            InputError: the batch is not exactly the loaded batch size.
+        """
+        self._check(images)
+        if len(images) != self.options.batch_size:
+            raise InputError(f"the engine is loaded for batches of {self.options.batch_size}, got {len(images)}")
+        return self._bind(np.ascontiguousarray(images))
+
+    def _check(self, images: Array) -> None:
+        if not self._active:
+            raise InputError("the engine is not active: use it in a with-statement")
+        if images.ndim != 4 or images.shape[1:] != self.input_shape or images.dtype != np.float32:
+            raise InputError(
+                f"the engine takes float32 images of shape (n, {', '.join(map(str, self.input_shape))}), "
+                f"got {images.dtype} {images.shape}"
+            )
+
+    @abstractmethod
+    def _activate(self) -> None:
+        """Load into the runtime."""
+
+    @abstractmethod
+    def _infer(self, images: Array) -> Array:
+        """Return the scores of exactly `batch_size` images; the caller copies them at once."""
+
+    @abstractmethod
+    def _bind(self, images: Array) -> Callable[[], None]:
+        """Return a function that runs the bound batch once."""
+
+    @abstractmethod
+    def _deactivate(self) -> None:
+        """Free the runtime's memory."""

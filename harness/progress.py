@@ -1,0 +1,67 @@
+"""Progress of long work: a bar with the time left on a terminal, silence elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Advance = Callable[[float], None]
+
+APPEARS_AFTER_S = 2.0
+"""Work shorter than this shows no bar."""
+
+
+class Progress(Protocol):
+    """Where long work reports how far it is."""
+
+    @contextmanager
+    def bar(self, description: str, total: float) -> Iterator[Advance]:
+        """Open a bar of `total` units; the yielded function adds units to it."""
+        ...
+
+
+class Silent:
+    """Reports nothing: for libraries, tests and output that is not a terminal."""
+
+    @contextmanager
+    def bar(self, description: str, total: float) -> Iterator[Advance]:
+        """Yield a function that does nothing."""
+        del description, total
+        yield lambda amount: None
+
+
+class TerminalBars:
+    """Draws bars with the time left on a console, each only once its work has lasted `APPEARS_AFTER_S`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def bar(self, description: str, total: float) -> Iterator[Advance]:
+        """Yield a function that moves the bar on; the bar is removed when the work ends."""
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        drawing = RichProgress(*columns, console=self._console, transient=True)
+        task = drawing.add_task(description, total=total)
+        started = time.monotonic()
+        shown = False
+
+        def advance(amount: float) -> None:
+            nonlocal shown
+            drawing.advance(task, amount)
+            if not shown and time.monotonic() - started > APPEARS_AFTER_S:
+                drawing.start()
+                shown = True
+
+        try:
+            yield advance
+        finally:
+            if shown:
+                drawing.stop()

@@ -1,0 +1,71 @@
+"""Q/DQ in ONNX: the operator's translation for the exporter, and weights stored as the integers they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from contracts.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+DEPLOYED_BITS = 8
+
+
+def translations() -> dict[Any, Callable[..., Any]]:
+    """Return the exporter's translation of the quantize-dequantize operator.
+
+    For `torch.onnx.export(..., dynamo=True, custom_translation_table=translations())`.
+    """
+    import torch
+    from onnx import numpy_helper
+    from onnxscript import opset18 as op
+
+    import calibration.fake_quantize  # noqa: F401  (registers the operator)
+
+    def quantize_dequantize(x: Any, scale: Any, axis: int, bits: int) -> Any:
+        if bits != DEPLOYED_BITS:
+            raise InputError(f"only {DEPLOYED_BITS} bits can be deployed, the model has quantizers of {bits} bits")
+        zero_point = op.Constant(value=numpy_helper.from_array(np.zeros(tuple(scale.shape), np.int8)))
+        along = {} if len(scale.shape) == 0 else {"axis": axis}
+        quantized = op.QuantizeLinear(x, scale, zero_point, **along)
+        return op.DequantizeLinear(quantized, scale, zero_point, **along)
+
+    return {torch.ops.calibration.quantize_dequantize.default: quantize_dequantize}
+
+
+def store_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace every QuantizeLinear of a constant by the int8 constant that it gives; DequantizeLinear stays.
+
+    Args:
+        model: a graph whose weights are float initializers followed by Q/DQ. It is changed in place.
+
+    Returns:
+        The same graph: a quarter of the weights' bytes, the same function to the last bit.
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in constants]:
+        weight, scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input)
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        integers = _quantize(weight, scale, zero_point, axis)
+        graph.initializer.append(numpy_helper.from_array(integers, node.output[0]))
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+    return model
+
+
+def _quantize(weight: Any, scale: Any, zero_point: Any, axis: int) -> Any:
+    shape = [1] * weight.ndim
+    if scale.ndim:
+        shape[axis] = -1
+    limits = np.iinfo(zero_point.dtype)
+    steps = np.rint(weight / scale.reshape(shape)) + zero_point.reshape(shape).astype(np.float32)
+    return np.clip(steps, limits.min, limits.max).astype(zero_point.dtype)

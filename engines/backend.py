@@ -1,0 +1,115 @@
+"""What a backend is: a name, the precisions it has, whether it works here, how it builds and how it loads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from contracts.errors import InputError, unknown_name
+from engines.engine import Engine, LoadOptions
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+
+GraphKind = Literal["float", "int8"]
+"""The graphs that engines are built from: all quantizers off, or explicit Q/DQ."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend works on this machine; if not, why, and the command that mends it."""
+
+    usable: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class EngineManifest:
+    """What a built engine is; it lies beside the engine's files as the key `engine` of `manifest.json`.
+
+    Attributes:
+        backend: name of the backend that built it and alone can load it.
+        backend_version: version of the backend's package at build time.
+        precision: what was asked for.
+        input_shape: channels, height, width of one image.
+        classes: number of scores.
+        weights_bytes: bytes of the constants inside the engine.
+        engine_bytes: bytes of the engine's files.
+        options: the backend's build options, resolved.
+    """
+
+    backend: str
+    backend_version: str
+    precision: Precision
+    input_shape: tuple[int, int, int]
+    classes: int
+    weights_bytes: int
+    engine_bytes: int
+    options: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {**asdict(self), "input_shape": list(self.input_shape), "options": dict(self.options)}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> EngineManifest:
+        """Read what `to_json` gave.
+
+        Raises:
+            InputError: a key is missing or of another kind.
+        """
+        try:
+            channels, height, width = value["input_shape"]
+            return EngineManifest(**{**value, "input_shape": (channels, height, width)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the engine's manifest is not whole ({error}): build the engine again") from error
+
+
+class Backend(ABC):
+    """One runtime. The abstract methods and the two class attributes are all that a new one writes."""
+
+    name: ClassVar[str]
+    precisions: ClassVar[tuple[Precision, ...]]
+
+    def availability(self, precision: Precision | None = None) -> Availability:
+        """Say whether this backend works here, for one precision or at all."""
+        del precision
+        return Availability(usable=True)
+
+    def graph_kind(self, precision: Precision) -> GraphKind:
+        """Return the graph an engine of this precision is built from."""
+        return "int8" if precision == "int8" else "float"
+
+    def check_precision(self, precision: str) -> None:
+        """Refuse a precision that this backend lacks.
+
+        Raises:
+            InputError: with the precisions that it has.
+        """
+        if precision not in PRECISIONS:
+            raise unknown_name("precision", precision, PRECISIONS)
+        if precision not in self.precisions:
+            raise InputError(f"{self.name} has no {precision} here: it has {', '.join(self.precisions)}")
+
+    @abstractmethod
+    def version(self) -> str:
+        """Return the version of the runtime's package."""
+
+    @abstractmethod
+    def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
+        """Write the engine's files into `folder` and return the bytes of the constants inside.
+
+        Args:
+            graph: ONNX file of the kind `graph_kind(precision)`, one input (batch, channels, height, width).
+            precision: one of `precisions`.
+            folder: an empty folder.
+            options: the section of the experiment file that is this backend's own.
+        """
+
+    @abstractmethod
+    def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
+        """Return the engine in `folder`, not yet active."""

@@ -1,0 +1,102 @@
+"""ONNX Runtime on the CPU. An engine is the ONNX graph itself; the session optimises it when it is loaded."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import InputError
+from engines.backend import Availability, Backend, EngineManifest, Precision
+from engines.constants import constant_bytes
+from engines.engine import Array, Engine, LoadOptions
+
+_ONNX = "engine.onnx"
+
+
+class ONNXRuntime(Backend):
+    """ONNX Runtime's CPU execution provider."""
+
+    name = "onnxruntime"
+    precisions = ("fp32", "int8")
+
+    def availability(self, precision: Precision | None = None) -> Availability:
+        """It works wherever its package imports."""
+        del precision
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            return Availability(
+                False, f"onnxruntime does not import ({error})", "install it with: pip install onnxruntime"
+            )
+        return Availability(usable=True)
+
+    def version(self) -> str:
+        """Return the package's version."""
+        from importlib.metadata import version
+
+        return version("onnxruntime")
+
+    def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
+        """Check that a session accepts the graph and keep it; see `Backend.build`."""
+        del precision, options
+        session(graph)
+        shutil.copyfile(graph, folder / _ONNX)
+        return constant_bytes(graph)
+
+    def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
+        """Return the engine; see `Backend.engine`."""
+        return ONNXRuntimeEngine(folder / _ONNX, manifest, options)
+
+
+class ONNXRuntimeEngine(Engine):
+    """A session run synchronously."""
+
+    def __init__(self, path: Path, manifest: EngineManifest, options: LoadOptions) -> None:
+        super().__init__(manifest.input_shape, manifest.classes, options)
+        self._path = path
+
+    def _activate(self) -> None:
+        self._session = session(self._path, threads=self.options.threads)
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+
+    def _infer(self, images: Array) -> Array:
+        scores: Array = self._session.run([self._output], {self._input: images})[0]
+        return scores
+
+    def _bind(self, images: Array) -> Callable[[], None]:
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input, images)
+        binding.bind_output(self._output)
+        run = self._session.run_with_iobinding
+        # The binding points into the array, so the array must live as long as the function.
+        return lambda _keep=images: run(binding)
+
+    def _deactivate(self) -> None:
+        del self._session
+
+
+def session(graph: Path, *, threads: int = 0, optimise: bool = True) -> Any:
+    """Open an ONNX Runtime session on the CPU.
+
+    Args:
+        graph: ONNX file.
+        threads: CPU threads; 0 leaves that to the runtime.
+        optimise: False runs the graph node by node as written: the reference for export parity.
+
+    Raises:
+        InputError: ONNX Runtime refuses the graph.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    if not optimise:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class of their own
+        raise InputError(f"ONNX Runtime cannot run {graph}: {str(error).splitlines()[0]}") from error

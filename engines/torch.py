@@ -1,0 +1,96 @@
+"""The float graph run by torch, on a CUDA GPU where there is one, else on the CPU.
+
+Quantized graphs are refused: fake-quantized PyTorch timed as if it were deployed is a well-known way to fool oneself.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from engines.backend import Availability, Backend, EngineManifest, Precision
+from engines.constants import constant_bytes
+from engines.engine import Array, Engine, LoadOptions
+
+_ONNX = "engine.onnx"
+_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+_HALF_BYTES = {"fp32": 1, "fp16": 2, "bf16": 2}
+
+
+class Torch(Backend):
+    """PyTorch, float graphs only."""
+
+    name = "torch"
+    precisions = ("fp32", "bf16")
+
+    def availability(self, precision: Precision | None = None) -> Availability:
+        """It works wherever torch imports."""
+        del precision
+        from importlib.util import find_spec
+
+        if find_spec("torch") is None:
+            remedy = "install it with: pip install 'edge-robustness-harness[train]'"
+            return Availability(False, "torch is not installed", remedy)
+        return Availability(usable=True)
+
+    def version(self) -> str:
+        """Return the package's version."""
+        from importlib.metadata import version
+
+        return version("torch")
+
+    def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
+        """Check that every operator is known and keep the graph; see `Backend.build`."""
+        from engines.onnx_in_torch.program import TorchProgram
+
+        del options
+        TorchProgram(graph, dtype=_DTYPES[precision], device="cpu")
+        shutil.copyfile(graph, folder / _ONNX)
+        return constant_bytes(graph) // _HALF_BYTES[precision]
+
+    def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
+        """Return the engine; see `Backend.engine`."""
+        return TorchEngine(folder / _ONNX, manifest, options)
+
+
+class TorchEngine(Engine):
+    """The graph as a torch program on one device."""
+
+    def __init__(self, path: Path, manifest: EngineManifest, options: LoadOptions) -> None:
+        super().__init__(manifest.input_shape, manifest.classes, options)
+        self._path = path
+        self._dtype = _DTYPES[manifest.precision]
+
+    def _activate(self) -> None:
+        import torch
+
+        from engines.onnx_in_torch.program import TorchProgram
+
+        if self.options.threads:
+            torch.set_num_threads(self.options.threads)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._program = TorchProgram(self._path, dtype=self._dtype, device=self._device)
+
+    def _infer(self, images: Array) -> Array:
+        import torch
+
+        scores: Array = self._program(torch.from_numpy(images).to(self._device)).cpu().numpy()
+        return scores
+
+    def _bind(self, images: Array) -> Callable[[], None]:
+        import torch
+
+        program, bound = self._program, torch.from_numpy(images).to(self._device)
+        if self._device == "cpu":
+            return lambda: program(bound) is None and None
+
+        def run() -> None:
+            program(bound)
+            torch.cuda.synchronize()
+
+        return run
+
+    def _deactivate(self) -> None:
+        del self._program

@@ -1,0 +1,51 @@
+"""What an attack is: hyper-parameters, and one call that turns images into adversarial ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Model = Callable[["Tensor"], "Tensor"]
+"""Images (n, channels, height, width) in [0, 1] to logits (n, classes), differentiable."""
+
+Judge = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Adversarial images (m, …) and their rows (m,) in the attacked batch to a mask (m,): which of them fooled the target."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is attacked, and how success is seen.
+
+    Attributes:
+        model: gives the gradients.
+        judge: asked about every iterate, where there is one; an image that fooled its target is attacked no further.
+    """
+
+    model: Model
+    judge: Judge | None = None
+
+
+class Attack(Protocol):
+    """An attack with its hyper-parameters; a frozen dataclass whose fields are settings of the experiment file."""
+
+    def __call__(
+        self, target: Target, images: Tensor, labels: Tensor, *, epsilon: float, image_ids: Tensor, seed: int
+    ) -> Tensor:
+        """Return adversarial images.
+
+        Args:
+            target: the model to differentiate and, perhaps, a judge.
+            images: float32, shape (n, channels, height, width), in [0, 1].
+            labels: int64, shape (n,).
+            epsilon: radius of the Linf ball, in pixel units.
+            image_ids: int64, shape (n,): places in the data set, which random draws depend on.
+            seed: of all random draws.
+
+        Returns:
+            float32, same shape, inside the ball and inside [0, 1].
+        """
+        ...

@@ -1,0 +1,44 @@
+"""The attacks by name. A new one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from contracts.errors import InputError, nearest, unknown_name
+from harness.attacks.attack import Attack
+
+_ATTACKS = {
+    "pgd": "harness.attacks.pgd:PGD",
+}
+
+NAMES: tuple[str, ...] = tuple(_ATTACKS)
+
+
+def attack(name: str, settings: Mapping[str, Any]) -> Attack:
+    """Return the attack of that name with its hyper-parameters.
+
+    Args:
+        name: a name of the registry.
+        settings: the section `attack.<name>` of the experiment file.
+
+    Raises:
+        InputError: unknown name or hyper-parameter, or a value of the wrong type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    if name not in _ATTACKS:
+        raise unknown_name("attack", name, NAMES)
+    module, _, attribute = _ATTACKS[name].partition(":")
+    kind = getattr(import_module(module), attribute)
+    known = list(kind.__dataclass_fields__)
+    for key in settings:
+        if key not in known:
+            raise InputError(f"attack.{name} has no setting {key!r}{nearest(key, known) or ';'} known: {', '.join(known)}")
+    try:
+        made: Attack = TypeAdapter(kind).validate_python(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"attack.{name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return made

@@ -1,0 +1,1 @@
+"""Structured pruning, and putting a model's quantizers in place."""

@@ -1,0 +1,60 @@
+"""Batch norm folded into the convolution or linear layer before it, as every deployed engine has it."""
+
+from __future__ import annotations
+
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from contracts.errors import InputError
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def folded(model: nn.Module) -> fx.GraphModule:
+    """Return the same function in evaluation mode as a traced graph without the batch norms that can be folded.
+
+    Args:
+        model: in evaluation mode; its own layers are left as they are.
+
+    Raises:
+        InputError: the model's control flow depends on its data, so that it cannot be traced.
+    """
+    try:
+        traced = fx.symbolic_trace(model)
+    except Exception as error:  # tracing runs the user's own forward
+        raise InputError(
+            f"{type(model).__name__} cannot be traced by torch.fx ({error}): its forward must not branch on the values or "
+            "shapes of tensors"
+        ) from error
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, _NORMS):
+            continue
+        source = node.args[0]
+        layer = modules.get(str(source.target)) if source.op == "call_module" else None
+        # A layer whose output goes elsewhere too, or that is called twice, must keep its own weights.
+        if layer is None or len(source.users) > 1 or _calls(traced, source) > 1:
+            continue
+        fused = _fused(layer, norm)
+        if fused is not None:
+            traced.set_submodule(str(source.target), fused)
+            modules[str(source.target)] = fused
+            node.replace_all_uses_with(source)
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def _calls(traced: fx.GraphModule, node: fx.Node) -> int:
+    return sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes)
+
+
+def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
+    if isinstance(layer, _CONVOLUTIONS):
+        return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, _CONVOLUTIONS[3:]))  # type: ignore[type-var]
+    if isinstance(layer, nn.Linear):
+        return fuse_linear_bn_eval(layer, norm)  # type: ignore[type-var]
+    return None

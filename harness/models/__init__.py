@@ -1,0 +1,1 @@
+"""The zoo and users' own models, with normalisation inside, and checkpoints that load without executing anything."""

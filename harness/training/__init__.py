@@ -1,0 +1,1 @@
+"""Standard and adversarial training and fine-tuning."""

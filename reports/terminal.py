@@ -1,0 +1,222 @@
+"""What was measured, on one screen an engine: readable at 80 columns and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from reports.document import Accuracy, DeviceState, Energy, Latency, Memory, Rate, ResultDocument, Robustness
+from reports.intervals import wilson95
+from reports.store import StoredResult
+from reports.wording import (
+    NULL,
+    attack_name,
+    engine_names,
+    interval,
+    moment,
+    percent,
+    plain,
+    quantity,
+    significant,
+    size,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+# What fits beside the other columns of the comparing table at 80 columns; the engines' own tables have all.
+_COMPARED_ATTACKS = 2
+_COMPARED_BATCHES = 3
+
+
+def print_report(console: Console, stored_results: Sequence[StoredResult]) -> None:
+    """Print every engine, and before them one table that compares them where there are several."""
+    documents = [stored.document for stored in stored_results]
+    if len(documents) > 1:
+        console.print(_comparison(documents))
+    for document in documents:
+        console.print(render(document))
+
+
+def render(document: ResultDocument) -> RenderableType:
+    """Return the story of one engine: what it is, how accurate, robust, fast and large, and what to be wary of."""
+    from rich.box import ROUNDED
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+
+    story = Table.grid(padding=(0, 2, 0, 0))
+    story.add_column(min_width=8)
+    story.add_column(ratio=1)
+    for label, parts in _parts(document):
+        story.add_row(_text(label, "bold"), Group(*parts, ""))
+    name = _text(f"{document.subject.backend} {document.subject.precision}", "bold")
+    return Panel(
+        story,
+        title=name,
+        title_align="left",
+        subtitle=_text(moment(document.created)),
+        subtitle_align="right",
+        box=ROUNDED,
+        padding=(1, 1, 0, 1),
+    )
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Return foreign or own words as text alone: no markup, no control characters."""
+    from rich.text import Text
+
+    return Text(plain(text), style)
+
+
+def _table(*columns: str) -> Table:
+    """Return a table whose first column is words and whose others are right-aligned numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="")
+    for index, column in enumerate(columns):
+        table.add_column(_text(column), justify="right" if index else "left", overflow="fold")
+    return table
+
+
+def _warnings(sentences: Iterable[str], label: str = "warning") -> Iterator[Text]:
+    for sentence in sentences:
+        yield _text(f"{label}: {sentence}", "yellow")
+
+
+def _parts(document: ResultDocument) -> Iterator[tuple[str, list[RenderableType]]]:
+    yield "Engine", list(_engine(document))
+    yield "Accuracy", list(_accuracy(document.accuracy))
+    robust = [part for entry in document.robustness for part in _robustness(entry)]
+    yield "Robust", robust or [_absent(document.robustness_reason)]
+    yield "Latency", list(_latency(document.latency)) or [_absent(document.latency_reason)]
+    yield "Memory", list(_memory(document.memory))
+    yield "Energy", list(_energy(document.energy))
+    yield "Device", list(_device(document.device_id, document.device))
+    if document.warnings:
+        yield "Warnings", [_text(sentence, "yellow") for sentence in document.warnings]
+
+
+def _absent(reason: str | None) -> Text:
+    return _text(f"not measured: {reason or 'no reason given'}", "dim")
+
+
+def _engine(document: ResultDocument) -> Iterator[RenderableType]:
+    subject = document.subject
+    yield _text(
+        f"{subject.experiment}: {subject.model} on {subject.dataset}, {subject.backend} {subject.precision}, "
+        f"{size(document.memory.engine_bytes)}"
+    )
+    yield _text(
+        f"{quantity(subject.parameters)} parameters, {quantity(subject.macs)} MACs, sparsity {subject.sparsity:g}, "
+        f"seed {subject.seed}, result {document.id}",
+        "dim",
+    )
+
+
+def _rate(rate: Rate) -> str:
+    return f"{percent(rate.value, rate.n)} {interval(rate)} of {rate.n:,} images"
+
+
+def _accuracy(accuracy: Accuracy) -> Iterator[RenderableType]:
+    if accuracy.clean is None:
+        yield _absent(accuracy.reason)
+    else:
+        yield _text(f"clean  {_rate(accuracy.clean)}", "bold")
+    if accuracy.reference is not None:
+        yield _text(f"float  {_rate(accuracy.reference)}")
+    flips = accuracy.flips
+    if flips is not None:
+        yield _text(
+            f"{flips.changed:,} decisions changed against {flips.against}: {flips.to_wrong:,} to wrong, "
+            f"{flips.to_right:,} to right"
+        )
+    if accuracy.clean is not None and accuracy.reason:
+        yield _text(accuracy.reason, "dim")
+
+
+def _robustness(entry: Robustness) -> Iterator[RenderableType]:
+    yield _text(f"{attack_name(entry)}  {_rate(entry.worst_case)}", "bold")
+    if entry.arms:
+        table = _table("arm", "robust", "95 %", "unique wins", "queries", "seconds")
+        for name, arm in entry.arms.items():
+            rate = wilson95(arm.value, entry.worst_case.n)
+            table.add_row(
+                _text(name),
+                percent(arm.value, rate.n),
+                _text(interval(rate)),
+                f"{arm.unique_wins:,}",
+                f"{arm.queries:,}",
+                significant(arm.seconds),
+            )
+        yield table
+    yield from _warnings(entry.warnings)
+
+
+def _latency(entries: Sequence[Latency]) -> Iterator[RenderableType]:
+    if not entries:
+        return
+    table = _table("batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "queries", "threads", "valid")
+    for entry in entries:
+        times = (significant(value) for value in (entry.p50_ms, entry.p90_ms, entry.p99_ms))
+        table.add_row(
+            str(entry.batch),
+            *times,
+            significant(entry.throughput_per_s),
+            f"{entry.n:,}",
+            str(entry.threads),
+            "yes" if entry.valid else "no",
+        )
+    yield table
+    for entry in entries:
+        label = f"batch {entry.batch}" if entry.valid else f"batch {entry.batch} is not valid"
+        yield from _warnings(entry.reasons, label)
+
+
+def _memory(memory: Memory) -> Iterator[RenderableType]:
+    yield _text(
+        f"engine {size(memory.engine_bytes)}, weights {size(memory.weights_bytes)}, device peak "
+        f"{size(memory.device_peak_bytes)}, process peak {size(memory.process_peak_bytes)} over a baseline of "
+        f"{size(memory.baseline_bytes)}"
+    )
+    for reason in memory.reasons:
+        yield _text(reason, "dim")
+
+
+def _energy(energy: Energy) -> Iterator[RenderableType]:
+    if energy.joules_per_inference is None:
+        yield _absent(energy.reason)
+        return
+    rails = ", ".join(f"{name} {significant(value)} J" for name, value in (energy.rails or {}).items())
+    source = f" by {energy.source}" if energy.source else ""
+    yield _text(f"{significant(energy.joules_per_inference)} J an inference{source}{f' ({rails})' if rails else ''}")
+    if energy.reason:
+        yield _text(energy.reason, "dim")
+
+
+def _device(device_id: str, state: DeviceState) -> Iterator[RenderableType]:
+    yield _text(f"{device_id}: {'state was steady' if state.valid else 'the state makes the measurement not valid'}")
+    yield from _warnings(state.reasons, "state" if state.valid else "not valid")
+
+
+def _comparison(documents: Sequence[ResultDocument]) -> RenderableType:
+    """Return one row an engine, with the first attacks and batches that any of them has."""
+    attacks = list(dict.fromkeys(attack_name(entry) for document in documents for entry in document.robustness))
+    batches = sorted({entry.batch for document in documents for entry in document.latency})
+    attacks, batches = attacks[:_COMPARED_ATTACKS], batches[:_COMPARED_BATCHES]
+    table = _table("engine", "clean", *attacks, *(f"p50 ms b{batch}" for batch in batches), "size")
+    for name, document in zip(engine_names(documents), documents, strict=True):
+        clean = document.accuracy.clean
+        robust = {attack_name(entry): entry.worst_case for entry in document.robustness}
+        times = {entry.batch: entry.p50_ms for entry in document.latency}
+        table.add_row(
+            _text(name, "bold"),
+            NULL if clean is None else percent(clean.value, clean.n),
+            *(percent(robust[key].value, robust[key].n) if key in robust else NULL for key in attacks),
+            *(significant(times.get(batch)) for batch in batches),
+            size(document.memory.engine_bytes),
+        )
+    return table

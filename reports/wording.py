@@ -1,0 +1,92 @@
+"""How quantities and foreign texts are worded, the same in the terminal and on the page."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from reports.document import Rate, ResultDocument, Robustness
+
+NULL = "-"
+
+
+def plain(text: str) -> str:
+    """Return `text` on one line, with every character that could steer a terminal or reorder a line made visible."""
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in "\t\n\r" or category in {"Zl", "Zp"}:
+        return " "
+    return "\N{REPLACEMENT CHARACTER}" if category in {"Cc", "Cf", "Cs"} else character
+
+
+def percent(fraction: float, n: int) -> str:
+    """Return a fraction in [0, 1] as per cent, with no more digits than `n` images carry."""
+    return f"{100 * fraction:.{1 if n < 2000 else 2}f} %"
+
+
+def interval(rate: Rate) -> str:
+    """Return the 95 % interval of a rate in per cent, as `[95.1, 98.4]`."""
+    low, high = (percent(bound, rate.n).removesuffix(" %") for bound in rate.ci95)
+    return f"[{low}, {high}]"
+
+
+def significant(value: float | None) -> str:
+    """Return a number with three significant digits and never an exponent below 10^9; `-` for None."""
+    if value is None:
+        return NULL
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-4 or value == 0 else f"{value:.2e}"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes in decimal units (1 kB is 1000 bytes); `-` for None."""
+    if count is None:
+        return NULL
+    scaled = float(count)
+    for unit in ("B", "kB", "MB"):
+        if scaled < 999.5:
+            return f"{count} B" if unit == "B" else f"{significant(scaled)} {unit}"
+        scaled /= 1000
+    return f"{significant(scaled)} GB"
+
+
+def quantity(count: int) -> str:
+    """Return a large count in short, as `34.1 k` or `0.51 M`-like three digits."""
+    for factor, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if count >= factor:
+            return f"{significant(count / factor)}{unit}"
+    return str(count)
+
+
+def moment(when: datetime) -> str:
+    """Return a time to the minute in UTC; a time without a zone is taken as UTC."""
+    return in_utc(when).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def in_utc(when: datetime) -> datetime:
+    """Return the time in UTC; one without a zone is taken as UTC, so that any two can be ordered."""
+    return when.replace(tzinfo=timezone.utc) if when.tzinfo is None else when.astimezone(timezone.utc)
+
+
+def attack_name(entry: Robustness) -> str:
+    """Return what an attack was, as `pgd linf 0.05`."""
+    return plain(f"{entry.attack} {entry.norm} {entry.epsilon:g}")
+
+
+def engine_names(documents: Sequence[ResultDocument]) -> tuple[str, ...]:
+    """Return a short name for each document, told apart by device, then date, then id only where needed."""
+    names = [plain(f"{document.subject.backend} {document.subject.precision}") for document in documents]
+    for more in (
+        [f" on {plain(document.device_id)}" for document in documents],
+        [f", {moment(document.created)}" for document in documents],
+        [f", {plain(document.id)}" for document in documents],
+    ):
+        seen = Counter(names)
+        names = [name + suffix if seen[name] > 1 else name for name, suffix in zip(names, more, strict=True)]
+    return tuple(names)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reports.document import ResultDocument
+from reports.store import StoredResult
+from reports.terminal import print_report
+
+pytestmark = pytest.mark.core
+
+Build = Callable[..., ResultDocument]
+
+
+def shown(documents: Sequence[ResultDocument], width: int = 80, color: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, no_color=not color, force_terminal=color, color_system="standard" if color else None
+    )
+    print_report(console, [StoredResult(Path(), document) for document in documents])
+    return stream.getvalue()
+
+
+def words(output: str) -> str:
+    """Return the words of an output without its frames and line breaks."""
+    return " ".join(output.translate(dict.fromkeys(map(ord, "│─╭╮╰╯"), " ")).split())
+
+
+def test_one_engine_tells_its_story_within_80_columns(sample: Build) -> None:
+    output = shown([sample()])
+    assert max(map(len, output.splitlines())) <= 80
+    assert "\x1b" not in output
+    told = words(output)
+    for value in (
+        "digits: small-cnn on digits, openvino int8, 61.2 kB",
+        "clean 97.2 % [95.0, 98.5] of 360 images",
+        "float 97.8 % [95.7, 98.9] of 360 images",
+        "5 decisions changed against float: 3 to wrong, 1 to right",
+        "pgd linf 0.05 60.6 % [55.4, 65.5] of 360 images",
+        "loop 61.7 % [56.5, 66.5] 20 7,200 18.7",
+        "1 0.212 0.254 0.324 4,492 1,024 2 yes",
+        "64 4.87 5.84 - 12,516 80 2 no",
+        "batch 64 is not valid: the medians of the first and the last half differ by 14 %",
+        "device peak -, process peak 214 MB over a baseline of 181 MB",
+        "not measured: no energy sensor answers: RAPL is readable by root only",
+        "not valid: the CPU governor is schedutil, not performance",
+        "warning: the loop arm stopped after 20 of 40 iterations",
+        "no temperature sensor answers, so throttling cannot be excluded",
+    ):
+        assert value in told
+
+
+def test_several_engines_are_compared_first(sample: Build) -> None:
+    output = shown([sample("fp32"), sample("int8")])
+    assert max(map(len, output.splitlines())) <= 80
+    header, _, wide, narrow = output.splitlines()[:4]
+    assert header.split()[:3] == ["engine", "clean", "pgd"]
+    assert words(wide) == "openvino fp32 97.8 % 57.2 % 0.431 13.1 140 kB"
+    assert words(narrow) == "openvino int8 97.2 % 60.6 % 0.212 4.87 61.2 kB"
+
+
+def test_two_boards_are_told_apart(sample: Build) -> None:
+    told = words(shown([sample(), sample(device_id="jetson")], width=120))
+    assert "openvino int8 on cpu-6f1d2ab0" in told
+    assert "openvino int8 on jetson" in told
+
+
+def test_what_is_absent_is_said_with_its_reason(sample: Build) -> None:
+    nothing = sample(
+        accuracy={"clean": None, "reference": None, "flips": None, "reason": "the engine did not load"},
+        robustness=(),
+        robustness_reason="eval was not asked for",
+        latency=(),
+        latency_reason="the worker died",
+    )
+    told = words(shown([nothing]))
+    for reason in ("the engine did not load", "eval was not asked for", "the worker died"):
+        assert f"not measured: {reason}" in told
+    assert "0.0 %" not in told
+
+
+def test_energy_is_shown_with_its_source_and_rails(sample: Build) -> None:
+    energy = {"joules_per_inference": 0.00412, "source": "ina3221", "rails": {"VDD_GPU": 0.0031}, "reason": None}
+    assert "0.00412 J an inference by ina3221 (VDD_GPU 0.00310 J)" in words(shown([sample(energy=energy)]))
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_hostile_text_is_text(hostile: Callable[[str], ResultDocument], color: bool) -> None:
+    clear_screen, markup, reordering = "\x1b[2J\x1b]0;owned\x07", "[red]boo[/red]", "\u202edesrever\r\n\u0085"
+    output = shown([hostile(clear_screen + markup + reordering)] * 2, width=200, color=color)
+    assert "\x1b[2J" not in output
+    assert "\x1b]" not in output
+    assert not set(output) & set("\x07\r\u202e\u0085")
+    assert "[red]boo[/red]" in output
+
+
+def test_hostile_text_keeps_within_the_width(hostile: Callable[[str], ResultDocument]) -> None:
+    output = shown([hostile("x" * 300)] * 2)
+    assert max(map(len, output.splitlines())) <= 80

@@ -125,16 +125,21 @@ def _rates(bars: Sequence[tuple[str, Rate, str]]) -> Figure:
         }
     ]
     layout = figure["layout"]
-    layout["xaxis"] |= {"range": [0, 101], "ticksuffix": " %", "dtick": 25}
+    layout["xaxis"] |= {"range": [0, 101], "tickvals": [0, 25, 50, 75, 100], "tickangle": 0}
+    layout["xaxis"] |= {"ticktext": ["0", "25", "50", "75", "100 %"]}
     layout["yaxis"] |= {"tickvals": places, "ticktext": labels, "autorange": "reversed", "showgrid": False}
     layout["yaxis"] |= {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
     return figure
 
 
 def _words(text: str) -> str:
-    """Return foreign words so that plotly, which reads some markup in labels, shows them as they are."""
-    short = plain(text)
-    return html.escape(short if len(short) <= 40 else short[:39] + "\N{HORIZONTAL ELLIPSIS}", quote=False)
+    """Return foreign words so that plotly, which reads some markup in labels, shows them as they are.
+
+    Long ones lose their middle: names that begin alike are told apart by their ends.
+    """
+    words = plain(text)
+    short = words if len(words) <= 40 else f"{words[:18]}\N{HORIZONTAL ELLIPSIS}{words[-21:]}"
+    return html.escape(short, quote=False)
 
 
 def _figure(height_px: int) -> Figure:

@@ -38,8 +38,8 @@ class Subject(Part):
     precision: str
     sparsity: Fraction
     seed: int
-    parameters: Count
-    macs: Count
+    parameters: Count | None
+    macs: Count | None
     classes: Count
     input_shape: tuple[int, int, int]
 

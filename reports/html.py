@@ -59,9 +59,12 @@ def write_html(results: Sequence[StoredResult], path: Path) -> None:
 
     Raises:
         InputError: the arrays beside a result are damaged.
+        ValueError: there is no result to write about.
     """
     from plotly.offline import get_plotlyjs
 
+    if not results:
+        raise ValueError("a report needs at least one result")
     plotly = get_plotlyjs()
     budget = max(0, min(_PICTURE_BYTES, _PAGE_BYTES - len(plotly.encode()) - _SECTION_BYTES * len(results)))
     charts: dict[str, Figure] = {}

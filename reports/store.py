@@ -107,8 +107,16 @@ def read_results(workspace: Path) -> tuple[StoredResult, ...]:
     paths = sorted(workspace.glob("results/*/*/result.json"))
     if not paths:
         raise InputError(f"no results in {workspace}: `harness run` makes them")
-    stored = [StoredResult(path.parent, read_document(path)) for path in paths]
-    return tuple(sorted(stored, key=_age))
+    return tuple(sorted((read_result(path.parent) for path in paths), key=_age))
+
+
+def read_result(folder: Path) -> StoredResult:
+    """Read the result in one folder.
+
+    Raises:
+        InputError: it is missing, damaged, foreign or of a newer schema.
+    """
+    return StoredResult(folder, read_document(folder / "result.json"))
 
 
 def latest(results: Iterable[StoredResult]) -> tuple[StoredResult, ...]:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-# What fits beside the other columns of the comparing table at 80 columns; the engines' own tables have all.
+# How many attacks and batches fit into the comparing table at 80 columns; the engines' own tables have all.
+_COMPARED = 4
 _COMPARED_ATTACKS = 2
-_COMPARED_BATCHES = 3
 
 
 def print_report(console: Console, stored_results: Sequence[StoredResult]) -> None:
@@ -36,12 +36,17 @@ def print_report(console: Console, stored_results: Sequence[StoredResult]) -> No
     documents = [stored.document for stored in stored_results]
     if len(documents) > 1:
         console.print(_comparison(documents))
-    for document in documents:
-        console.print(render(document))
+    for name, document in zip(engine_names(documents), documents, strict=True):
+        console.print(render(document, name))
 
 
-def render(document: ResultDocument) -> RenderableType:
-    """Return the story of one engine: what it is, how accurate, robust, fast and large, and what to be wary of."""
+def render(document: ResultDocument, name: str | None = None) -> RenderableType:
+    """Return the story of one engine: what it is, how accurate, robust, fast and large, and what to be wary of.
+
+    Args:
+        document: what was measured.
+        name: what the engine is called among others; its backend and precision where there are none.
+    """
     from rich.box import ROUNDED
     from rich.console import Group
     from rich.panel import Panel
@@ -52,10 +57,9 @@ def render(document: ResultDocument) -> RenderableType:
     story.add_column(ratio=1)
     for label, parts in _parts(document):
         story.add_row(_text(label, "bold"), Group(*parts, ""))
-    name = _text(f"{document.subject.backend} {document.subject.precision}", "bold")
     return Panel(
         story,
-        title=name,
+        title=_text(name or engine_names([document])[0], "bold"),
         title_align="left",
         subtitle=_text(moment(document.created)),
         subtitle_align="right",
@@ -204,19 +208,25 @@ def _device(device_id: str, state: DeviceState) -> Iterator[RenderableType]:
 
 def _comparison(documents: Sequence[ResultDocument]) -> RenderableType:
     """Return one row an engine, with the first attacks and batches that any of them has."""
+    from rich.console import Group
+
     attacks = list(dict.fromkeys(attack_name(entry) for document in documents for entry in document.robustness))
     batches = sorted({entry.batch for document in documents for entry in document.latency})
-    attacks, batches = attacks[:_COMPARED_ATTACKS], batches[:_COMPARED_BATCHES]
+    attacks = attacks[:_COMPARED_ATTACKS]
+    batches = batches[: _COMPARED - len(attacks)]
     table = _table("engine", "clean", *attacks, *(f"p50 ms b{batch}" for batch in batches), "size")
     for name, document in zip(engine_names(documents), documents, strict=True):
         clean = document.accuracy.clean
         robust = {attack_name(entry): entry.worst_case for entry in document.robustness}
-        times = {entry.batch: entry.p50_ms for entry in document.latency}
+        times = {entry.batch: significant(entry.p50_ms) + ("" if entry.valid else "*") for entry in document.latency}
         table.add_row(
             _text(name, "bold"),
             NULL if clean is None else percent(clean.value, clean.n),
             *(percent(robust[key].value, robust[key].n) if key in robust else NULL for key in attacks),
-            *(significant(times.get(batch)) for batch in batches),
+            *(times.get(batch, NULL) for batch in batches),
             size(document.memory.engine_bytes),
         )
-    return table
+    doubtful = any(not entry.valid for document in documents for entry in document.latency if entry.batch in batches)
+    return Group(
+        table, *([_text("* not a valid measurement, for the reasons below", "yellow")] if doubtful else []), ""
+    )

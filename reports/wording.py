@@ -56,8 +56,10 @@ def size(count: int | None) -> str:
     return f"{significant(scaled)} GB"
 
 
-def quantity(count: int) -> str:
-    """Return a large count in short, as `34.1 k` or `0.51 M`-like three digits."""
+def quantity(count: int | None) -> str:
+    """Return a large count with three digits, as `34.1 k`, to be followed by what is counted."""
+    if count is None:
+        return "an unknown number of"
     for factor, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
         if count >= factor:
             return f"{significant(count / factor)}{unit}"

@@ -48,6 +48,7 @@ def test_sizes_are_decimal(count: int | None, words: str) -> None:
 
 def test_counts_and_percentages() -> None:
     assert [quantity(count) for count in (999, 34122, 512_768, 1_300_000)] == ["999", "34.1 k", "513 k", "1.30 M"]
+    assert quantity(None) == "an unknown number of"
     assert percent(0.97222, 360) == "97.2 %"
     assert percent(0.97222, 10_000) == "97.22 %"
 

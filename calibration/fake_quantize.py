@@ -1,8 +1,8 @@
 """The quantize-dequantize operator in torch, and the modules that hold its scales.
 
-The operator is `clamp(round(x / scale), -2^(b-1), 2^(b-1) - 1) * scale` with ties to even: what ONNX's QuantizeLinear and
-DequantizeLinear compute one after the other with zero point 0, and it is exported as exactly that pair. Its gradient is
-straight-through inside the clipping range and zero outside (Bengio et al. 2013, arXiv 1308.3432).
+The operator is `clamp(round(x / scale), -2^(b-1), 2^(b-1) - 1) * scale` with ties to even: what ONNX's QuantizeLinear
+and DequantizeLinear compute one after the other with zero point 0, and it is exported as exactly that pair. Its
+gradient is straight-through inside the clipping range and zero outside (Bengio et al. 2013, arXiv 1308.3432).
 """
 
 from __future__ import annotations
@@ -103,15 +103,16 @@ class ActivationQuantizer(nn.Module):
             return x
         if self.training and self.following:
             self.scale.lerp_(_scale_of(x.detach().abs().amax().float(), self.bits), self._MOMENTUM)
-        return quantize_dequantize(x, self.scale, _NO_AXIS, self.bits)
+        quantized: Tensor = quantize_dequantize(x, self.scale, _NO_AXIS, self.bits)
+        return quantized
 
 
 class WeightQuantizer(nn.Module):
     """Quantizes a weight per output channel, as a parametrization of the layer's `weight`.
 
     Buffers:
-        scale: float32, shape (output channels,): the channels' largest magnitudes fill the integers. In training mode it
-            is taken from the weight at every step, in evaluation mode it stays.
+        scale: float32, shape (output channels,): the channels' largest magnitudes fill the integers. In training mode
+            it is taken from the weight at every step, in evaluation mode it stays.
     """
 
     scale: Tensor
@@ -136,7 +137,8 @@ class WeightQuantizer(nn.Module):
             return weight
         if self.training:
             self.fit(weight)
-        return quantize_dequantize(weight, self.scale, self.axis, self.bits)
+        quantized: Tensor = quantize_dequantize(weight, self.scale, self.axis, self.bits)
+        return quantized
 
 
 def _scale_of(magnitude: Tensor, bits: int) -> Tensor:

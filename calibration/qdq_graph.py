@@ -22,9 +22,11 @@ def translations() -> dict[Any, Callable[..., Any]]:
     """
     import torch
     from onnx import numpy_helper
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
     import calibration.fake_quantize  # noqa: F401  (registers the operator)
+
+    op: Any = opset18  # its annotations know only tensors, and the exporter passes symbolic values
 
     def quantize_dequantize(x: Any, scale: Any, axis: int, bits: int) -> Any:
         if bits != DEPLOYED_BITS:

@@ -70,9 +70,13 @@ class ONNXRuntimeEngine(Engine):
         binding = self._session.io_binding()
         binding.bind_cpu_input(self._input, images)
         binding.bind_output(self._output)
-        run = self._session.run_with_iobinding
+        execute = self._session.run_with_iobinding
+
         # The binding points into the array, so the array must live as long as the function.
-        return lambda _keep=images: run(binding)
+        def run(_keep: Array = images) -> None:
+            execute(binding)
+
+        return run
 
     def _deactivate(self) -> None:
         del self._session

@@ -84,13 +84,17 @@ class TorchEngine(Engine):
 
         program, bound = self._program, torch.from_numpy(images).to(self._device)
         if self._device == "cpu":
-            return lambda: program(bound) is None and None
 
-        def run() -> None:
+            def run_on_cpu() -> None:
+                program(bound)
+
+            return run_on_cpu
+
+        def run_on_gpu() -> None:
             program(bound)
             torch.cuda.synchronize()
 
-        return run
+        return run_on_gpu
 
     def _deactivate(self) -> None:
         del self._program

@@ -32,7 +32,7 @@ class Silent:
     def bar(self, description: str, total: float) -> Iterator[Advance]:
         """Yield a function that does nothing."""
         del description, total
-        yield lambda amount: None
+        yield lambda _: None
 
 
 class TerminalBars:

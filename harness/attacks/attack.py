@@ -13,7 +13,7 @@ Model = Callable[["Tensor"], "Tensor"]
 """Images (n, channels, height, width) in [0, 1] to logits (n, classes), differentiable."""
 
 Judge = Callable[["Tensor", "Tensor"], "Tensor"]
-"""Adversarial images (m, …) and their rows (m,) in the attacked batch to a mask (m,): which of them fooled the target."""
+"""Adversarial images (m, …) and their rows (m,) in the attacked batch to a mask (m,): which fooled the target."""
 
 
 @dataclass(frozen=True)

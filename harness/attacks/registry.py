@@ -35,7 +35,9 @@ def attack(name: str, settings: Mapping[str, Any]) -> Attack:
     known = list(kind.__dataclass_fields__)
     for key in settings:
         if key not in known:
-            raise InputError(f"attack.{name} has no setting {key!r}{nearest(key, known) or ';'} known: {', '.join(known)}")
+            raise InputError(
+                f"attack.{name} has no setting {key!r}{nearest(key, known) or ';'} known: {', '.join(known)}"
+            )
     try:
         made: Attack = TypeAdapter(kind).validate_python(dict(settings))
     except ValidationError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
@@ -24,8 +26,8 @@ def folded(model: nn.Module) -> fx.GraphModule:
         traced = fx.symbolic_trace(model)
     except Exception as error:  # tracing runs the user's own forward
         raise InputError(
-            f"{type(model).__name__} cannot be traced by torch.fx ({error}): its forward must not branch on the values or "
-            "shapes of tensors"
+            f"{type(model).__name__} cannot be traced by torch.fx ({error}): its forward must not branch on the values "
+            "or shapes of tensors"
         ) from error
     modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
@@ -52,9 +54,9 @@ def _calls(traced: fx.GraphModule, node: fx.Node) -> int:
     return sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes)
 
 
-def _fused(layer: nn.Module, norm: nn.Module) -> nn.Module | None:
+def _fused(layer: nn.Module, norm: Any) -> nn.Module | None:
     if isinstance(layer, _CONVOLUTIONS):
-        return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, _CONVOLUTIONS[3:]))  # type: ignore[type-var]
+        return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, _CONVOLUTIONS[3:]))
     if isinstance(layer, nn.Linear):
-        return fuse_linear_bn_eval(layer, norm)  # type: ignore[type-var]
+        return fuse_linear_bn_eval(layer, norm)
     return None

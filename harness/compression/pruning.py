@@ -53,7 +53,8 @@ def prune(model: nn.Module, example: Tensor, *, method: str, sparsity: float, ro
         history: History = [(layer, out, list(map(int, cut))) for layer, out, cut in pruner.pruning_history()]
     except Exception as error:  # torch-pruning raises whatever its tracing runs into
         raise InputError(
-            f"torch-pruning cannot trace {type(model).__name__} ({type(error).__name__}: {error}): set prune.method = 'none'"
+            f"torch-pruning cannot trace {type(model).__name__} ({type(error).__name__}: {error}): "
+            "set prune.method = 'none'"
         ) from error
     return history
 
@@ -71,6 +72,8 @@ def _heads(model: nn.Module, example: Tensor) -> list[nn.Module]:
     from torch import nn
 
     classes = model(example).shape[1]
-    linear = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    writers = [module for module in linear if getattr(module, "out_features", getattr(module, "out_channels", 0)) == classes]
+    linear: list[nn.Module] = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    writers = [
+        module for module in linear if getattr(module, "out_features", getattr(module, "out_channels", 0)) == classes
+    ]
     return writers[-1:]

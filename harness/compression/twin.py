@@ -69,15 +69,17 @@ class Twin(nn.Module):
     def weight_quantizers(self) -> dict[str, WeightQuantizer]:
         """Return the weights' quantizers by the name of their layer."""
         return {
-            name: module.parametrizations[_WEIGHT][0]  # type: ignore[union-attr,index,misc]
+            name: module.parametrizations[_WEIGHT][0]
             for name, module in self.network.named_modules()
             if parametrize.is_parametrized(module, _WEIGHT)
         }
 
     def quantize(self, on: bool) -> Twin:
         """Turn every quantizer on or off; return the twin itself."""
-        for quantizer in (*self.activation_quantizers().values(), *self.weight_quantizers().values()):
-            quantizer.enabled = on
+        for activation in self.activation_quantizers().values():
+            activation.enabled = on
+        for weight in self.weight_quantizers().values():
+            weight.enabled = on
         return self
 
     def follow_ranges(self, on: bool) -> Twin:
@@ -173,7 +175,7 @@ def _place(network: fx.GraphModule, bits: int) -> None:
         if rule.weight_axis is not None:
             layer = modules[str(node.target)]
             if not parametrize.is_parametrized(layer, _WEIGHT):
-                quantizer = WeightQuantizer(layer.weight, rule.weight_axis, bits)  # type: ignore[arg-type]
+                quantizer = WeightQuantizer(layer.weight, rule.weight_axis, bits)
                 parametrize.register_parametrization(layer, _WEIGHT, quantizer)
     network.add_module(_QUANTIZERS, nn.ModuleDict({node.name: ActivationQuantizer(bits) for node in consumers}))
     for source, users in consumers.items():

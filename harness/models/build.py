@@ -61,7 +61,8 @@ def build_model(name: str | None, factory: str | None, input_shape: tuple[int, i
     shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if shape != (2, classes):
         raise InputError(
-            f"model {factory or name} must return logits of shape (batch, {classes}), for a batch of 2 it returned {shape}"
+            f"model {factory or name} must return logits of shape (batch, {classes}), for a batch of 2 it returned "
+            f"{shape}"
         )
     return model
 

@@ -40,8 +40,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"checkpoint {path} cannot be read as plain tensors ({str(error).splitlines()[0]}): save the model's "
             "state_dict() with safetensors or torch.save"
         ) from error
-    if isinstance(inner := state.get("state_dict"), dict):
-        state = inner
     return state
 
 
@@ -53,6 +51,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     import torch
 
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
     if not isinstance(state, dict):
         raise TypeError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
     return state

@@ -66,7 +66,12 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     # The raw exporter writes stack traces, and with them the paths of this machine, into metadata and doc strings.
     del simplified.metadata_props[:]
     simplified.graph.doc_string = ""
-    for value in (*simplified.graph.node, *simplified.graph.input, *simplified.graph.output, *simplified.graph.value_info):
+    for value in (
+        *simplified.graph.node,
+        *simplified.graph.input,
+        *simplified.graph.output,
+        *simplified.graph.value_info,
+    ):
         del value.metadata_props[:]
         value.doc_string = ""
     onnx.checker.check_model(simplified, full_check=True)

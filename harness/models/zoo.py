@@ -28,7 +28,9 @@ class Normalised(nn.Module):
         return self.network((images - self.mean) / self.std)  # type: ignore[no-any-return]
 
 
-def convolutional(input_shape: tuple[int, int, int], classes: int, *, widths: Sequence[tuple[int, int]], hidden: int) -> nn.Module:
+def convolutional(
+    input_shape: tuple[int, int, int], classes: int, *, widths: Sequence[tuple[int, int]], hidden: int
+) -> nn.Module:
     """Return 3x3 convolutions of the given (channels, stride), each with ReLU, then two linear layers."""
     channels, height, width = input_shape
     layers: list[nn.Module] = []

@@ -51,12 +51,12 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
         optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=_WARM_UP
     )
     device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     total = 0.0
     with progress.bar(title, recipe.epochs * steps) as advance:
         for epoch in range(recipe.epochs):
             total = 0.0
-            for number, rows in enumerate(torch.randperm(len(labels)).split(recipe.batch_size)):
+            for number, rows in enumerate(torch.split(torch.randperm(len(labels)), recipe.batch_size)):
                 batch = images[rows].to(device, memory_format=torch.channels_last)
                 loss = _step(model, optimizer, batch, labels[rows].to(device), recipe)
                 if not math.isfinite(loss):
@@ -67,7 +67,7 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
                 schedule.step()
                 total += loss * len(rows)
                 advance(1)
-    model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    model.to(memory_format=torch.contiguous_format).eval()
     return total / len(labels)
 
 

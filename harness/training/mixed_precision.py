@@ -17,7 +17,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 def has_bfloat16(device: torch.device) -> bool:
     """Say whether bfloat16 is computed in hardware: emulated, it would be slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         from harness.devices.cpu import supports_bf16
 

@@ -246,7 +246,7 @@ def test_operator_of_positive_values_agrees(op_type: str) -> None:
     np.testing.assert_allclose(run(model, images), reference(model, images), rtol=1e-6)
 
 
-def node(op_type: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:  # noqa: ANN401
+def node(op_type: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(op_type, inputs.split(), outputs.split(), name=f"{op_type}-{outputs}", **attributes)
 
 

@@ -66,7 +66,7 @@ def _padded(x: Tensor, before: Sequence[int], behind: Sequence[int], value: floa
     return F.pad(x, widths, value=value)
 
 
-def _conv(  # noqa: PLR0913 - what ONNX gives it
+def _conv(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,

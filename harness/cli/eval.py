@@ -1,0 +1,34 @@
+"""`harness eval`: clean and adversarial accuracy of engines."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.options import Asked, add, again_option, engine_options, eval_options, experiment_options, json_option
+
+
+@click.command("eval")
+@experiment_options
+@engine_options
+@add(eval_options)
+@again_option
+@json_option
+def evaluate(
+    asked: Asked,
+    backend: tuple[str, ...] | None,
+    precision: tuple[str, ...] | None,
+    attack: tuple[str, ...] | None,
+    epsilon: tuple[float, ...] | None,
+    arms: tuple[str, ...] | None,
+    samples: int | None,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Measure clean and adversarial accuracy of the engines."""
+    from harness.cli.opening import engine_choice, opened, show
+
+    choice = engine_choice(backend, precision)
+    settings = {"attack": attack, "epsilon": epsilon, "arms": arms, "samples": samples}
+    with opened(asked, {"eval": settings}) as journey:
+        folders = journey.results(["eval"], choice, again=again)
+    show(folders, as_json)

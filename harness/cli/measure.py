@@ -1,0 +1,42 @@
+"""`harness measure`: latency and memory of engines on this device."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.options import (
+    Asked,
+    add,
+    again_option,
+    engine_options,
+    experiment_options,
+    json_option,
+    measure_options,
+    valid_option,
+)
+
+
+@click.command()
+@experiment_options
+@engine_options
+@add(measure_options)
+@valid_option
+@again_option
+@json_option
+def measure(
+    asked: Asked,
+    backend: tuple[str, ...] | None,
+    precision: tuple[str, ...] | None,
+    batch: tuple[int, ...] | None,
+    profile: str | None,
+    require_valid: bool,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Measure latency, throughput and memory of the engines on this device."""
+    from harness.cli.opening import engine_choice, opened, show
+
+    choice = engine_choice(backend, precision)
+    with opened(asked, {"measure": {"batch": batch, "profile": profile}}) as journey:
+        folders = journey.results(["measure"], choice, again=again, require_valid=require_valid)
+    show(folders, as_json)

@@ -1,0 +1,136 @@
+"""Opening an experiment for a command: its settings, its run folder, and where to talk."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contracts.errors import HarnessError
+from harness.cli.options import Asked
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.progress import Progress
+    from harness.workflow.journey import EngineChoice, Journey
+    from harness.workflow.settings import Resolved
+
+_KEPT = "is up to date"
+
+
+class InternalError(HarnessError):
+    """A bug of ours; its traceback is in the log."""
+
+
+@contextmanager
+def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Journey]:
+    """Open a journey: the settings are checked, the run folder is held, what is said goes to the log too.
+
+    Args:
+        asked: which experiment.
+        asides: settings of this command alone, by section; they are not recorded in the run folder.
+
+    Raises:
+        InputError: a setting is wrong; nothing was written.
+        InternalError: anything unforeseen; the log has the traceback.
+    """
+    from harness.workflow.context import Context
+    from harness.workflow.journey import Journey
+    from harness.workflow.run_folder import LOG, locked, log
+    from harness.workflow.settings import record, resolve
+
+    resolved = resolve(asked.experiment, asked.workspace, asked.overrides)
+    experiment = _with_asides(resolved, asides or {})
+    console = _console()
+    folder = resolved.workspace
+
+    def say(stage: str, sentence: str) -> None:
+        log(folder, f"{stage}: {sentence}")
+        if asked.verbosity > 0 or (asked.verbosity == 0 and not sentence.endswith(_KEPT)):
+            console.print(f"{stage:<9}{sentence}", markup=False, highlight=False, soft_wrap=True)
+
+    progress = _progress(console, asked.verbosity)
+    command = shlex.join(["harness", *sys.argv[1:]])
+    context = Context(resolved.name, experiment, folder, asked.data_dir, progress, command)
+    if asked.data_dir is not None:
+        _ = context.source  # a wrong --data-dir is wrong even where nothing needs the images
+    with locked(folder):
+        record(resolved)
+        log(folder, f"begin: {command}")
+        try:
+            yield Journey(context, say)
+        except HarnessError as error:
+            log(folder, f"error: {error}")
+            raise
+        except KeyboardInterrupt:
+            log(folder, "interrupted")
+            raise
+        except Exception as error:
+            log(folder, traceback.format_exc())
+            raise InternalError(
+                f"this is a bug of the harness ({type(error).__name__}): please report it with the traceback in "
+                f"{folder / LOG}"
+            ) from error
+
+
+def engine_choice(backend: tuple[str, ...] | None, precision: tuple[str, ...] | None) -> EngineChoice:
+    """Check the names on the command line and return the choice.
+
+    Raises:
+        InputError: unknown backend or precision.
+    """
+    from contracts.errors import unknown_name
+    from engines.backend import PRECISIONS
+    from engines.registry import choose
+    from harness.workflow.journey import EngineChoice
+
+    for name in backend or ():
+        choose(name)
+    for name in precision or ():
+        if name not in PRECISIONS:
+            raise unknown_name("precision", name, PRECISIONS)
+    return EngineChoice(backend or None, precision or None)  # type: ignore[arg-type]
+
+
+def show(folders: list[Path], as_json: bool) -> None:
+    """Print results, as the terminal report or as JSON documents, one after the other."""
+    from reports.store import StoredResult, read_result
+
+    results: list[StoredResult] = [read_result(folder) for folder in folders]
+    if as_json:
+        for result in results:
+            click.echo(result.document.to_json(), nl=False)
+        return
+    from rich.console import Console
+
+    from reports.terminal import print_report
+
+    print_report(Console(), results)
+
+
+def _with_asides(resolved: Resolved, asides: Mapping[str, Mapping[str, Any]]) -> Any:
+    from harness.workflow.settings import check
+
+    values = resolved.experiment.model_dump(mode="json", exclude_none=True)
+    for section, settings in asides.items():
+        values.setdefault(section, {}).update({key: value for key, value in settings.items() if value is not None})
+    return check(values, "command line")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _progress(console: Console, verbosity: int) -> Progress:
+    from harness.progress import Silent, TerminalBars
+
+    return TerminalBars(console) if console.is_terminal and verbosity >= 0 else Silent()

@@ -1,0 +1,119 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which experiment, where, and how much to say.
+
+    Attributes:
+        experiment: a built-in name, a TOML file, or None for the default.
+        overrides: `section.key=value` each.
+        workspace: the run folder, or None for `runs/<experiment>`.
+        data_dir: where data sets lie, or None.
+        verbosity: below 0 only errors, 0 a line a stage, above 0 also what is up to date.
+    """
+
+    experiment: str | None
+    overrides: tuple[str, ...]
+    workspace: Path | None
+    data_dir: Path | None
+    verbosity: int
+
+
+class ListOf(click.ParamType[tuple[Any, ...]]):
+    """Values with commas between them."""
+
+    def __init__(self, of: Callable[[str], Any], name: str) -> None:
+        self.name = f"{name},…"
+        self._of = of
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Split and convert; a value that does not convert is a usage error."""
+        if not isinstance(value, str):
+            return tuple(value)
+        try:
+            return tuple(self._of(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError:
+            return self.fail(f"{value!r} is not a list of {self.name}", param, ctx)
+
+
+workspace_option = click.option(
+    "--workspace", type=click.Path(path_type=Path, file_okay=False), help="The run folder; default runs/<experiment>."
+)
+
+
+def experiment_options(function: Function) -> Function:
+    """Add what every command that works on an experiment takes; it receives `asked` in their place."""
+    from functools import wraps
+
+    @wraps(function)
+    def gathered(
+        experiment: str | None,
+        overrides: tuple[str, ...],
+        workspace: Path | None,
+        data_dir: Path | None,
+        quiet: bool,
+        verbose: bool,
+        **rest: Any,
+    ) -> Any:
+        asked = Asked(experiment, overrides, workspace, data_dir, verbosity=int(verbose) - int(quiet))
+        return function(asked=asked, **rest)
+
+    decorators = [
+        click.argument("experiment", required=False),
+        click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one setting."),
+        workspace_option,
+        click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and results."),
+        click.option("-v", "--verbose", is_flag=True, help="Also say what is up to date."),
+    ]
+    for decorator in reversed(decorators):
+        gathered = decorator(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+def engine_options(function: Function) -> Function:
+    """Add the choice of engines; the command receives `backend` and `precision`."""
+    for decorator in (
+        click.option("--precision", type=ListOf(str, "precision"), help="fp32, bf16, int8; default the experiment's."),
+        click.option("--backend", type=ListOf(str, "backend"), help="auto, openvino, onnxruntime, torch."),
+    ):
+        function = decorator(function)
+    return function
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result documents as JSON.")
+again_option = click.option("--again", is_flag=True, help="Do it even if it is up to date.")
+valid_option = click.option("--require-valid", is_flag=True, help="Exit 3 if a measurement is not valid.")
+eval_options = (
+    click.option("--attack", type=ListOf(str, "attack"), help="Attacks; default the experiment's."),
+    click.option("--epsilon", type=ListOf(float, "number"), help="Radii in [0, 1] of the pixel range."),
+    click.option("--arms", type=ListOf(str, "arm"), help="transfer, loop."),
+    click.option("--samples", type=click.IntRange(min=1), help="The first N images of the test split."),
+)
+measure_options = (
+    click.option("--batch", type=ListOf(int, "integer"), help="Batch sizes."),
+    click.option("--profile", help="quick (5 s a window), ci (60 s), mlperf (600 s)."),
+)
+
+
+def add(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Function], Function]:
+    """Add several options to a command."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate

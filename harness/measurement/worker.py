@@ -1,0 +1,132 @@
+"""The measuring process: `python -m harness.measurement.worker`, one JSON job on its standard input.
+
+It imports numpy and the engine's runtime and nothing else that is heavy, so that neither torch's thread pools nor the
+harness's own packages share the process with what is measured. See `job.py` for what it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from contracts.errors import HarnessError
+from engines.engine import Engine, LoadOptions
+from engines.loading import read_manifest
+from harness.measurement.job import GPU_BACKENDS, Job, WorkerResult
+from harness.measurement.memory import peak_resident_bytes, resident_bytes
+from harness.measurement.window import Report, timed_window, warm_up
+
+RUNTIMES = {
+    "openvino": "openvino",
+    "onnxruntime": "onnxruntime",
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "torch": "torch",
+}
+"""The package that a backend's baseline memory contains. A backend that is not listed has numpy's alone."""
+
+
+def main() -> int:
+    """Answer the job on standard input; return the exit code."""
+    answers = _take_standard_output()
+    _die_with_parent()
+    try:
+        job = Job.from_json(json.loads(sys.stdin.readline()))
+        if os.getppid() != job.parent:  # it died before we asked to be told
+            return 1
+        answer = {"event": "result", "result": _measure(job, _progress_to(answers)).to_json()}
+    except HarnessError as error:
+        answer = {"event": "failed", "reason": str(error)}
+    except Exception as error:  # the runtime's own: the harness must learn of it in a sentence, the log has the rest
+        import traceback
+
+        traceback.print_exc()
+        answer = {"event": "failed", "reason": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
+    print(json.dumps(answer), file=answers, flush=True)
+    return 0
+
+
+def _measure(job: Job, report: Report) -> WorkerResult:
+    manifest = read_manifest(job.engine)
+    used_memory = _device_memory_reader(manifest.backend)
+    _import_runtime(manifest.backend)
+    load = _loader(job.loader)
+    baseline_bytes, device_baseline = resident_bytes(), used_memory()
+    with load(job.engine, LoadOptions(batch_size=job.batch, threads=job.threads)) as engine:
+        shape = (job.batch, *engine.input_shape)
+        run = engine.bind(np.random.default_rng(job.seed).random(shape, dtype=np.float32))
+        warmth = warm_up(run)
+        times_ns = timed_window(run, job.window_s, report)
+        process_peak_bytes, device_used = peak_resident_bytes(), used_memory()
+    np.save(job.times, times_ns, allow_pickle=False)
+    return WorkerResult(
+        warm_up=warmth,
+        baseline_bytes=baseline_bytes,
+        process_peak_bytes=process_peak_bytes,
+        device_peak_bytes=_growth(device_baseline, device_used),
+        torch_imported="torch" in sys.modules,
+    )
+
+
+def _import_runtime(backend: str) -> None:
+    with suppress(ImportError):  # the loader says what is missing, with the command that installs it
+        import_module(RUNTIMES.get(backend, "numpy"))
+
+
+def _loader(name: str) -> Callable[[Path, LoadOptions], Engine]:
+    module, _, attribute = name.partition(":")
+    found: Callable[[Path, LoadOptions], Engine] = getattr(import_module(module), attribute)
+    return found
+
+
+def _device_memory_reader(backend: str) -> Callable[[], int | None]:
+    if backend not in GPU_BACKENDS:
+        return lambda: None
+    from harness.devices.nvidia import used_memory_bytes
+
+    return used_memory_bytes
+
+
+def _growth(before: int | None, after: int | None) -> int | None:
+    """Return the growth, or None where it was not seen: memory in use is never 0."""
+    return after - before if before is not None and after is not None and after > before else None
+
+
+def _progress_to(answers: TextIO) -> Report:
+    def report(fraction: float) -> None:
+        event: dict[str, Any] = {"event": "progress", "fraction": round(min(fraction, 1.0), 4)}
+        print(json.dumps(event), file=answers, flush=True)
+
+    return report
+
+
+def _take_standard_output() -> TextIO:
+    """Keep standard output for answers; what a runtime prints from now on goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process when the harness dies, however that dies. Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    # Runtimes' own threads can crash or hang an orderly shutdown, and the answer is out: leave at once.
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)

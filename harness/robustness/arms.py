@@ -1,0 +1,149 @@
+"""The arms of the protocol: ways to attack an engine that has no gradient, through a model that has one.
+
+- `transfer`: the attack runs on the differentiable model alone, and its images are replayed on the engine;
+- `loop`: the model gives the gradients, the engine judges every step, and an image that fooled it is kept.
+
+Whatever an arm claims, success is what the engine decides about the final images in a clean pass of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.attacks.attack import Attack, Target
+from harness.data.dataset import Images, Labels, Split
+from harness.robustness.decisions import BATCH, decide
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from engines.engine import Engine
+    from harness.progress import Advance
+
+ARMS = ("transfer", "loop")
+
+_KEPT = 8
+
+
+@dataclass(frozen=True)
+class ArmOutcome:
+    """What one arm found.
+
+    Attributes:
+        name: of the arm.
+        decisions: int64 (n,), the engine's of each image's adversarial version; of an image that it got wrong when
+            clean, and that was not attacked, the clean one.
+        queries: images shown to the engine.
+        seconds: wall time.
+        rows: of the first images that fooled the engine, at most eight.
+        adversarial: those images' adversarial versions.
+        wavering: images that fooled the engine in the loop and not in the final pass: a sign that it is not
+            deterministic.
+    """
+
+    name: str
+    decisions: Labels
+    queries: int
+    seconds: float
+    rows: tuple[int, ...]
+    adversarial: Images
+    wavering: int
+
+
+@dataclass(frozen=True)
+class Engagement:
+    """Everything an arm needs.
+
+    Attributes:
+        engine: active; gives decisions.
+        model: differentiable, the same function as the engine up to roundings.
+        split: the images that are evaluated.
+        clean_decisions: the engine's, int64 (n,).
+        attack: with its hyper-parameters.
+        epsilon: radius, in pixel units.
+        seed: of the attack's draws.
+    """
+
+    engine: Engine
+    model: nn.Module
+    split: Split
+    clean_decisions: Labels
+    attack: Attack
+    epsilon: float
+    seed: int
+
+    @property
+    def attacked(self) -> Labels:
+        """Rows of the images that the engine gets right: the others need no attack."""
+        return np.flatnonzero(self.clean_decisions == self.split.labels)
+
+
+def run_arm(name: str, engagement: Engagement, advance: Advance) -> ArmOutcome:
+    """Attack every image that the engine gets right, a batch at a time."""
+    started = time.monotonic()
+    judge = _EngineJudge(engagement)
+    decisions = engagement.clean_decisions.copy()
+    rows: list[int] = []
+    kept: list[Images] = []
+    wavering = 0
+    attacked = engagement.attacked
+    for start in range(0, len(attacked), BATCH):
+        batch = attacked[start : start + BATCH]
+        adversarial, claimed = _attack(engagement, judge if name == "loop" else None, batch)
+        decisions[batch] = judge.decide(adversarial)
+        fooled = decisions[batch] != engagement.split.labels[batch]
+        wavering += int((claimed & ~fooled).sum())
+        wanted = np.flatnonzero(fooled)[: _KEPT - len(rows)]
+        rows += batch[wanted].tolist()
+        kept += list(adversarial[wanted])
+        advance(len(batch))
+    shape = engagement.split.images.shape[1:]
+    return ArmOutcome(
+        name=name,
+        decisions=decisions,
+        queries=judge.queries,
+        seconds=time.monotonic() - started,
+        rows=tuple(rows),
+        adversarial=np.stack(kept) if kept else np.empty((0, *shape), np.float32),
+        wavering=wavering,
+    )
+
+
+class _EngineJudge:
+    """Asks the engine, and counts."""
+
+    def __init__(self, engagement: Engagement) -> None:
+        self._engine = engagement.engine
+        self.queries = 0
+
+    def decide(self, images: Images) -> Labels:
+        self.queries += len(images)
+        return decide(self._engine.infer(images))
+
+
+def _attack(engagement: Engagement, judge: _EngineJudge | None, rows: Labels) -> tuple[Images, np.ndarray]:
+    """Return adversarial images of some rows, and which of them the attack believes to fool the engine."""
+    import torch
+
+    labels = torch.from_numpy(engagement.split.labels[rows])
+    claimed = np.zeros(len(rows), np.bool_)
+
+    def fooled(images: Tensor, places: Tensor) -> Tensor:
+        assert judge is not None
+        won = judge.decide(images.numpy()) != labels[places].numpy()
+        claimed[places[torch.from_numpy(won)].numpy()] = True
+        return torch.from_numpy(won)
+
+    adversarial = engagement.attack(
+        Target(engagement.model, None if judge is None else fooled),
+        torch.from_numpy(engagement.split.images[rows]),
+        labels,
+        epsilon=engagement.epsilon,
+        image_ids=torch.from_numpy(rows),
+        seed=engagement.seed,
+    )
+    return adversarial.numpy(), claimed

@@ -1,0 +1,1 @@
+"""The stages, the run folder, what is up to date and what must be redone."""

@@ -1,0 +1,164 @@
+"""Artifacts: folders in the run folder that are made once, recognised by their digest, and made again when that is due.
+
+Every artifact is a folder with its files and a `manifest.json`, which is written last inside a staging folder that then
+takes the artifact's place in one rename: an artifact is whole or absent, whenever the process is killed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import InputError
+from contracts.files import read_json, sha256_file, sha256_json, write_json
+
+MANIFEST = "manifest.json"
+
+Made = Mapping[str, Any]
+"""What a stage says of what it made; lies in the manifest beside the digests."""
+
+
+@dataclass(frozen=True)
+class ExternalInput:
+    """Something outside the run folder that an artifact is made from: a data set, a user's file.
+
+    Attributes:
+        kind: what it is.
+        digest: returns its SHA-256, or None where it is not to be had here.
+    """
+
+    kind: str
+    digest: Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How one artifact is made.
+
+    Attributes:
+        stage: the stage's name.
+        path: the artifact's place in the run folder.
+        kind: what it is: checkpoint, calibration, onnx, engine, ….
+        settings: everything else that decides the outcome, as JSON values.
+        make: writes the files into an empty folder; is given the parents in the order of `parents`.
+        parents: the artifacts it is made from.
+        inputs: what it is made from outside the run folder.
+    """
+
+    stage: str
+    path: str
+    kind: str
+    settings: Mapping[str, Any]
+    make: Callable[[Path, tuple[Artifact, ...]], Made]
+    parents: tuple[Task, ...] = ()
+    inputs: tuple[ExternalInput, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A whole artifact on disk.
+
+    Attributes:
+        folder: where its files lie.
+        manifest: its record: kind, sha256, bytes, files, parents, settings, created, and what the stage said of it.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+        return str(self.manifest["kind"])
+
+    @property
+    def sha256(self) -> str:
+        """Digest over its files."""
+        return str(self.manifest["sha256"])
+
+    def info(self, key: str) -> Any:
+        """Return what the stage said under that key."""
+        return self.manifest["info"][key]
+
+
+def read_artifact(folder: Path) -> Artifact | None:
+    """Return the artifact in a folder, None where there is none.
+
+    Raises:
+        InputError: it is damaged; the sentence names the file.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    manifest = read_json(path, "manifest")
+    try:
+        files = manifest["files"]
+        for name, expected in files.items():
+            file = folder / name
+            if not file.exists():
+                raise InputError(f"{file} is missing")
+            if file.stat().st_size != expected["bytes"] or sha256_file(file) != expected["sha256"]:
+                raise InputError(f"{file} is not the file that was written (its digest differs)")
+        if manifest["sha256"] != _digest(files) or not {"kind", "parents", "settings", "info"} <= manifest.keys():
+            raise InputError(f"{path} was altered")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not whole ({error!r})") from error
+    return Artifact(folder, manifest)
+
+
+def write_artifact(task: Task, folder: Path, parents: tuple[Artifact, ...], stamp: Mapping[str, Any]) -> Artifact:
+    """Make an artifact in a staging folder and move it into place.
+
+    Args:
+        task: how it is made.
+        folder: its place; what lay there is replaced at the very end.
+        parents: whole artifacts, in the order of the task's.
+        stamp: time and version, for the manifest.
+    """
+    staging = folder.with_name(f".{folder.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        info = task.make(staging, parents)
+        files: dict[str, dict[str, Any]] = {
+            str(file.relative_to(staging)): {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+            for file in sorted(staging.rglob("*"))
+            if file.is_file()
+        }
+        ancestry: list[dict[str, Any]] = [{"kind": parent.kind, "path": task.path, "sha256": parent.sha256}
+                    for task, parent in zip(task.parents, parents, strict=True)]  # fmt: skip
+        ancestry += [{"kind": given.kind, "path": None, "sha256": given.digest()} for given in task.inputs]
+        manifest = {
+            "kind": task.kind,
+            "stage": task.stage,
+            "sha256": _digest(files),
+            "bytes": sum(int(entry["bytes"]) for entry in files.values()),
+            "files": files,
+            "parents": ancestry,
+            "settings": dict(task.settings),
+            **stamp,
+            "info": dict(info),
+        }
+        if "engine" in info:
+            manifest["engine"] = info["engine"]  # where engines look for their own description
+        write_json(staging / MANIFEST, manifest)
+        _replace(folder, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Artifact(folder, manifest)
+
+
+def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    return sha256_json({name: entry["sha256"] for name, entry in files.items()})
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.replace(old)
+    staging.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)

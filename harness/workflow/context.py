@@ -1,0 +1,82 @@
+"""What every stage is given: the settings, the data, a place to report progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contracts.errors import HarnessError
+from contracts.files import sha256_file
+from harness.callables import source_file
+from harness.workflow.artifact import ExternalInput
+
+if TYPE_CHECKING:
+    from harness.data.dataset import DataSet, Source
+    from harness.progress import Progress
+    from harness.workflow.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Context:
+    """One command's view of one experiment.
+
+    Attributes:
+        name: of the experiment.
+        experiment: its settings.
+        folder: the run folder.
+        data_dir: where `--data-dir` says data sets lie.
+        progress: where long work reports.
+        command: the command line that reproduces this.
+    """
+
+    name: str
+    experiment: Experiment
+    folder: Path
+    data_dir: Path | None
+    progress: Progress
+    command: str
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the data set lies; finds or downloads it on first use."""
+        from harness.data.registry import find
+
+        data = self.experiment.data
+        return find(data.name, path=Path(data.path) if data.path else None, data_dir=self.data_dir, size=data.size)
+
+    @cached_property
+    def data(self) -> DataSet:
+        """The images; read on first use."""
+        return self.source.read()
+
+    @cached_property
+    def _fingerprint(self) -> str | None:
+        from harness.data.registry import fingerprint
+
+        try:
+            return fingerprint(self.source)
+        except HarnessError:
+            return None  # the data is not here; whoever needs the images says so
+
+    @property
+    def data_input(self) -> ExternalInput:
+        """The data set as an input of artifacts."""
+        return ExternalInput("data set", lambda: self._fingerprint)
+
+    @property
+    def model_inputs(self) -> tuple[ExternalInput, ...]:
+        """A user's own factory and checkpoint as inputs of artifacts."""
+        model = self.experiment.model
+        found = []
+        if model.factory:
+            found.append(ExternalInput("model factory", _digest_of(source_file(model.factory))))
+        if model.checkpoint:
+            found.append(ExternalInput("given checkpoint", _digest_of(Path(model.checkpoint))))
+        return tuple(found)
+
+
+def _digest_of(path: Path | None) -> Callable[[], str | None]:
+    return lambda: sha256_file(path) if path is not None and path.is_file() else None

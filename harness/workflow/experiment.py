@@ -1,0 +1,175 @@
+"""The experiment file's schema: one section a stage, unknown keys refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from calibration.observers import CALIBRATORS
+from contracts.errors import InputError
+from engines import registry as backends
+from engines.backend import Precision
+from harness.attacks import registry as attacks
+from harness.measurement.window import PROFILES
+from harness.models.build import check_name
+from harness.robustness.arms import ARMS
+
+
+class Section(BaseModel):
+    """A section of the file: immutable, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _among(kind: str, known: tuple[str, ...]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in known:
+            from contracts.errors import unknown_name
+
+            raise unknown_name(kind, value, known)
+        return value
+
+    return AfterValidator(check)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise InputError("an empty list where at least one value is asked for")
+    return tuple(dict.fromkeys(values))
+
+
+_LISTED, _DISTINCT = BeforeValidator(_listed), AfterValidator(_distinct)
+
+Epsilon = Annotated[float, Field(gt=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Calibrator = Annotated[str, _among("calibrator", CALIBRATORS)]
+Backends = Annotated[
+    tuple[Annotated[str, _among("backend", (*backends.NAMES, backends.AUTO))], ...], _LISTED, _DISTINCT
+]
+Precisions = Annotated[tuple[Precision, ...], _LISTED, _DISTINCT]
+Attacks = Annotated[tuple[Annotated[str, _among("attack", attacks.NAMES)], ...], _LISTED, _DISTINCT]
+Epsilons = Annotated[tuple[Epsilon, ...], _LISTED, _DISTINCT]
+Arms = Annotated[tuple[Annotated[str, _among("arm", ARMS)], ...], _LISTED, _DISTINCT]
+Batches = Annotated[tuple[AtLeastOne, ...], _LISTED, _DISTINCT]
+
+
+class Data(Section):
+    """Which images; `size` resizes an image folder."""
+
+    name: str = "digits"
+    path: str | None = None
+    size: AtLeastOne | None = None
+    calibration_samples: AtLeastOne = 512
+
+
+class Model(Section):
+    """Which network: a name, or a user's own factory; a checkpoint spares the training."""
+
+    name: str | None = None
+    factory: str | None = None
+    checkpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Model:
+        if (self.name is None) == (self.factory is None):
+            raise InputError("model needs either a name or a factory")
+        if self.name is not None:
+            check_name(self.name)
+        return self
+
+
+class Learning(Section):
+    """What training and fine-tuning share."""
+
+    epochs: AtLeastOne = 4
+    epsilon: Epsilon = 0.05
+    learning_rate: Positive = 0.1
+    batch_size: AtLeastOne = 128
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    flip: bool = False
+    pgd_steps: AtLeastOne = 7
+
+
+class Train(Learning):
+    """Training of the base model."""
+
+    method: Literal["standard", "n-fgsm", "pgd"] = "standard"
+
+
+class Prune(Section):
+    """Structured pruning; `sparsity` is the share of channels that go."""
+
+    method: Literal["none", "l1"] = "none"
+    sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    round_to: AtLeastOne = 8
+
+
+class Quantize(Section):
+    """The twin's quantizers."""
+
+    bits: Literal[8] = 8
+    calibrator: Calibrator = "percentile"
+
+
+class Finetune(Learning):
+    """Fine-tuning of the twin, through its quantizers."""
+
+    method: Literal["none", "standard", "n-fgsm", "pgd"] = "n-fgsm"
+    learning_rate: Positive = 0.05
+
+
+class Build(Section):
+    """Which engines; a section of a backend's own name holds its options."""
+
+    precision: Precisions = ("int8",)
+    backend: Backends = (backends.AUTO,)
+
+
+class Eval(Section):
+    """The evaluation; `samples` takes the first of the test split, all where it is left out."""
+
+    attack: Attacks = ("pgd",)
+    epsilon: Epsilons = (0.05,)
+    arms: Arms = ("transfer", "loop")
+    samples: AtLeastOne | None = None
+
+
+class Measure(Section):
+    """The measurement; `threads` 0 takes every core this process may use."""
+
+    batch: Batches = (1, 64)
+    profile: Annotated[str, _among("profile", tuple(PROFILES))] = "quick"
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class Experiment(Section):
+    """A whole experiment."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    data: Data = Data()
+    model: Model = Model(name="digits-cnn")
+    train: Train = Train()
+    prune: Prune = Prune()
+    quantize: Quantize = Quantize()
+    finetune: Finetune = Finetune()
+    build: Build = Build()
+    eval: Eval = Eval()
+    measure: Measure = Measure()
+    attack: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _attacks_are_known(self) -> Experiment:
+        for name, settings in self.attack.items():
+            attacks.attack(name, settings)
+        return self
+
+    @property
+    def sparsity(self) -> float:
+        """Share of channels that are pruned."""
+        return self.prune.sparsity if self.prune.method != "none" else 0.0

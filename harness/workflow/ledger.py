@@ -1,0 +1,125 @@
+"""What is up to date and what must be redone, and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import InputError
+from contracts.files import canonical_json
+from harness import __version__
+from harness.workflow.artifact import Artifact, Task, read_artifact, write_artifact
+
+Say = Callable[[str, str], None]
+"""Told a stage's name and a sentence about it."""
+
+
+class Ledger:
+    """The artifacts of one run folder.
+
+    Args:
+        folder: the run folder.
+        say: told one line for everything that is made, kept or found damaged.
+    """
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self._folder = folder
+        self._say = say
+        self._known: dict[str, Artifact] = {}
+
+    def ensure(self, task: Task, *, again: bool = False) -> Artifact:
+        """Return a task's artifact, made now unless it is up to date; its parents come first.
+
+        An artifact that was carried here without its parents is taken as it is: a board measures engines whose
+        training it never saw.
+
+        Args:
+            task: what is wanted.
+            again: make it even if it is up to date.
+        """
+        if not again and task.path in self._known:
+            return self._known[task.path]
+        found = None if again else self._whole(task)
+        if found is not None and (reason := self._stale(task, found)):
+            self._say(task.stage, f"{task.path} again: {reason}")
+            found = None
+        if found is None:
+            found = self._make(task)
+        else:
+            self._say(task.stage, f"{task.path} is up to date")
+        self._known[task.path] = found
+        return found
+
+    def peek(self, task: Task) -> Artifact | None:
+        """Return a task's artifact if it is up to date; nothing is made."""
+        if task.path in self._known:
+            return self._known[task.path]
+        try:
+            found = read_artifact(self._folder / task.path)
+        except InputError:
+            return None
+        if found is None or _difference(found.manifest["settings"], task.settings):
+            return None
+        parents = [self.peek(parent) if self._exists(parent) else None for parent in task.parents]
+        recorded = found.manifest["parents"]
+        known = all(parent is None or parent.sha256 == entry["sha256"] for parent, entry in zip(parents, recorded))  # noqa: B905
+        return found if known else None
+
+    def ancestry(self, task: Task) -> list[Artifact]:
+        """Return a task's artifact and all that it was made from, oldest first, as far as they are here."""
+        order: dict[str, Artifact] = {}
+
+        def visit(each: Task) -> None:
+            for parent in each.parents:
+                visit(parent)
+            found = self._known.get(each.path) or self.peek(each)
+            if found is not None:
+                order.setdefault(each.path, found)
+
+        visit(task)
+        return list(order.values())
+
+    def _make(self, task: Task) -> Artifact:
+        parents = tuple(self.ensure(parent) for parent in task.parents)
+        started = time.monotonic()
+        stamp: dict[str, Any] = {"created": datetime.now(timezone.utc).isoformat(), "harness_version": __version__}
+        made = write_artifact(task, self._folder / task.path, parents, stamp)
+        self._say(task.stage, f"{task.path} made in {time.monotonic() - started:.1f} s")
+        return made
+
+    def _whole(self, task: Task) -> Artifact | None:
+        try:
+            return read_artifact(self._folder / task.path)
+        except InputError as error:
+            self._say(task.stage, f"{error}: it is made again")
+            return None
+
+    def _exists(self, task: Task) -> bool:
+        return (self._folder / task.path).exists()
+
+    def _stale(self, task: Task, found: Artifact) -> str | None:
+        """Return why an artifact is out of date, None where it is not."""
+        if difference := _difference(found.manifest["settings"], task.settings):
+            return difference
+        recorded = found.manifest["parents"]
+        if len(recorded) != len(task.parents) + len(task.inputs):
+            return "it is made from something else now"
+        for parent, entry in zip(task.parents, recorded[: len(task.parents)], strict=True):
+            if entry["path"] != parent.path or (self._exists(parent) and self.ensure(parent).sha256 != entry["sha256"]):
+                return f"{parent.path} changed"
+        for given, entry in zip(task.inputs, recorded[len(task.parents) :], strict=True):
+            digest = given.digest()
+            if digest is not None and digest != entry["sha256"]:
+                return f"the {given.kind} changed"
+        return None
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Name the first setting that differs."""
+    for key in sorted(old.keys() | new.keys()):
+        if canonical_json(old.get(key)) != canonical_json(new.get(key)):
+            return f"{key} was {canonical_json(old.get(key))} and is {canonical_json(new.get(key))}"
+    return None

@@ -1,0 +1,159 @@
+"""From a name or a file and the command line's overrides to a checked experiment, and back to a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import InputError, nearest, unknown_name
+from contracts.files import write_text
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    from harness.workflow.experiment import Experiment
+
+DEFAULT = "digits"
+DEFAULT_FILE = "harness.toml"
+RECORD = "experiment.toml"
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment and where it lies.
+
+    Attributes:
+        name: of the experiment.
+        experiment: checked settings.
+        workspace: the run folder, which may not exist yet.
+    """
+
+    name: str
+    experiment: Experiment
+    workspace: Path
+
+
+def built_in() -> tuple[str, ...]:
+    """Return the names of the experiments that ship with the harness."""
+    folder = resources.files("harness.workflow") / "experiments"
+    return tuple(sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")))
+
+
+def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str]) -> Resolved:
+    """Find, override and check an experiment.
+
+    An experiment file that is named is what counts. Otherwise the run folder's own record counts, where there is one,
+    so that later commands act on what earlier ones made.
+
+    Args:
+        name: a built-in name or a TOML file; None is `harness.toml` in the current folder, else `digits`.
+        workspace: the run folder; None is `runs/<experiment>`.
+        overrides: `section.key=value` each.
+
+    Raises:
+        InputError: there is no such experiment, it is not TOML, or a setting is unknown or out of range.
+    """
+    if name is None and workspace is not None and (workspace / RECORD).exists():
+        source, title = workspace / RECORD, workspace.name
+        values = _read(source)
+        title = str(values.pop("name", title))
+    else:
+        named = name or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else DEFAULT)
+        title, source, values = _named(named)
+        workspace = workspace or RUNS / title
+        if named in built_in() and (workspace / RECORD).exists():
+            source = workspace / RECORD
+            values = _read(source)
+            title = str(values.pop("name", title))
+    for override in overrides:
+        _override(values, override)
+    return Resolved(title, check(values, str(source)), workspace)
+
+
+def check(values: Mapping[str, Any], where: str) -> Experiment:
+    """Turn plain values into an experiment.
+
+    Raises:
+        InputError: the first setting that is unknown (with the nearest known one) or out of range.
+    """
+    from pydantic import ValidationError
+
+    from harness.workflow.experiment import Experiment
+
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error, Experiment)}") from error
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def record(resolved: Resolved) -> None:
+    """Write the resolved experiment into the run folder."""
+    import tomli_w
+
+    values = {"name": resolved.name, **resolved.experiment.model_dump(mode="json", exclude_none=True)}
+    write_text(resolved.workspace / RECORD, tomli_w.dumps(values))
+
+
+def _named(name: str) -> tuple[str, Path, dict[str, Any]]:
+    if name in built_in():
+        text = (resources.files("harness.workflow") / "experiments" / f"{name}.toml").read_text(encoding="utf-8")
+        return name, Path(f"{name} (built in)"), tomllib.loads(text)
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise unknown_name("experiment", name, (*built_in(), "FILE.toml"))
+    values = _read(path)
+    title = str(values.pop("name", Path.cwd().name if path.name == DEFAULT_FILE else path.stem))
+    return title, path, values
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return values
+    except OSError as error:
+        raise InputError(f"experiment file {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"experiment file {path} is not TOML: {error}") from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    address, equals, text = override.partition("=")
+    *sections, key = address.strip().split(".")
+    if not equals or not key:
+        raise InputError(f"--set {override!r} must be written section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        value = text.strip()  # a bare word is a string
+    place = values
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise InputError(f"--set {override!r}: {section} is a value, not a section")
+    place[key] = value
+
+
+def _sentence(error: ValidationError, schema: type[BaseModel]) -> str:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    address = ".".join(place)
+    if first["type"] != "extra_forbidden":
+        given = f", got {first['input']!r}" if not isinstance(first["input"], dict) else ""
+        return f"{address}: {first['msg']}{given}"
+    section: Any = schema
+    for part in place[:-1]:
+        section = section.model_fields[part].annotation
+    known = list(section.model_fields)
+    return f"unknown key {address}{nearest(place[-1], known) or ';'} known here: {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""The stages, one module each: `task(...)` says what is made from what, the rest makes it."""

@@ -1,0 +1,174 @@
+"""Assemble: one result document out of the fragments that the stages left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contracts.files import sha256_json, write_text
+from harness import __version__
+from harness.devices.environment import Environment
+from harness.workflow.artifact import Artifact
+from harness.workflow.context import Context
+from harness.workflow.stages import evaluate, measure
+
+RESULT = "result.json"
+
+_NOT_ASKED = "not evaluated: run 'harness eval'"
+_NOT_MEASURED = "not measured: run 'harness measure'"
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """What is known of one engine.
+
+    Attributes:
+        engine: the engine.
+        lineage: the engine and all it was made from, oldest first.
+        final: the final checkpoint, where it is here.
+        clean: clean decisions, where they were asked for.
+        attacks: one for each attack and epsilon.
+        measurement: latency and memory, where they were asked for.
+    """
+
+    engine: Artifact
+    lineage: tuple[Artifact, ...]
+    final: Artifact | None
+    clean: Artifact | None
+    attacks: tuple[Artifact, ...]
+    measurement: Artifact | None
+
+    @property
+    def measured(self) -> tuple[Artifact, ...]:
+        """The fragments that hold numbers."""
+        given = (self.clean, *self.attacks, self.measurement)
+        return tuple(fragment for fragment in given if fragment is not None)
+
+
+def assemble(context: Context, fragments: Fragments, device: str, place: Environment) -> Path:
+    """Write the result's folder, unless this very result is there already, and return it."""
+    created = max(fragment.manifest["created"] for fragment in fragments.measured)
+    identity = sha256_json([fragments.engine.sha256, [f.manifest["settings"] for f in fragments.measured], created])[
+        :12
+    ]
+    folder = context.folder / "results" / device / identity
+    if (folder / RESULT).exists():
+        return folder
+    staging = folder.with_name(f".{identity}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        write_text(staging / RESULT, _document(context, fragments, device, identity, created, place))
+        _copy_arrays(fragments, staging)
+        shutil.rmtree(folder, ignore_errors=True)  # a folder without a document is the rest of something killed
+        staging.replace(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def _document(
+    context: Context, fragments: Fragments, device: str, identity: str, created: str, place: Environment
+) -> str:
+    from reports.document import ResultDocument
+
+    attacks = [_robustness(attack) for attack in fragments.attacks]
+    document = ResultDocument.model_validate(
+        {
+            "id": identity,
+            "device_id": device,
+            "created": created,
+            "harness_version": __version__,
+            "command": context.command,
+            "subject": _subject(context, fragments),
+            "lineage": [_link(artifact) for artifact in fragments.lineage],
+            "environment": place.to_json(),
+            "accuracy": _accuracy(fragments.clean),
+            "robustness": attacks,
+            "robustness_reason": None if attacks else _NOT_ASKED,
+            **_measurement(fragments),
+            "warnings": [],
+        }
+    )
+    return document.to_json()
+
+
+def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
+    experiment = context.experiment
+    engine = fragments.engine.info("engine")
+    return {
+        "experiment": context.name,
+        "model": experiment.model.name or experiment.model.factory,
+        "dataset": experiment.data.name,
+        "backend": engine["backend"],
+        "precision": engine["precision"],
+        "sparsity": experiment.sparsity,
+        "seed": experiment.seed,
+        "parameters": fragments.final.info("parameters") if fragments.final else None,
+        "macs": fragments.final.info("macs") if fragments.final else None,
+        "classes": engine["classes"],
+        "input_shape": engine["input_shape"],
+    }
+
+
+def _link(artifact: Artifact) -> Mapping[str, Any]:
+    manifest = artifact.manifest
+    parents = [entry["sha256"] for entry in manifest["parents"] if entry["sha256"] is not None]
+    return {"kind": artifact.kind, "sha256": artifact.sha256, "bytes": manifest["bytes"], "parents": parents}
+
+
+def _accuracy(clean: Artifact | None) -> Mapping[str, Any]:
+    if clean is None:
+        return {"clean": None, "reference": None, "flips": None, "reason": _NOT_ASKED}
+    return {key: clean.info(key) for key in ("clean", "reference", "flips")}
+
+
+def _robustness(attack: Artifact) -> Mapping[str, Any]:
+    settings = attack.manifest["settings"]
+    return {
+        "attack": settings["attack"],
+        "norm": "linf",
+        "epsilon": settings["epsilon"],
+        "settings": {key: value for key, value in settings["hyper_parameters"].items() if value is not None},
+        **{key: attack.info(key) for key in ("worst_case", "arms", "warnings")},
+    }
+
+
+def _measurement(fragments: Fragments) -> Mapping[str, Any]:
+    if fragments.measurement is not None:
+        return fragments.measurement.manifest["info"]  # type: ignore[no-any-return]
+    engine = fragments.engine.info("engine")
+    sizes = {key: engine[key] for key in ("engine_bytes", "weights_bytes")}
+    unknown = dict.fromkeys(("device_peak_bytes", "process_peak_bytes", "baseline_bytes"))
+    return {
+        "latency": [],
+        "latency_reason": _NOT_MEASURED,
+        "memory": {**sizes, **unknown, "reasons": [_NOT_MEASURED]},
+        "energy": {"joules_per_inference": None, "source": None, "rails": None, "reason": _NOT_MEASURED},
+        "device": {"before": {}, "after": {}, "valid": False, "reasons": [_NOT_MEASURED]},
+    }
+
+
+def _copy_arrays(fragments: Fragments, folder: Path) -> None:
+    """Put the per-image outcomes into one file, and the other arrays beside the document."""
+    if fragments.clean is not None:
+        arrays = dict(np.load(fragments.clean.folder / evaluate.OUTCOMES, allow_pickle=False))
+        for attack in fragments.attacks:
+            settings = attack.manifest["settings"]
+            for name, array in np.load(attack.folder / evaluate.OUTCOMES, allow_pickle=False).items():
+                arrays[f"{settings['attack']}_{settings['epsilon']:g}_{name}"] = array
+        np.savez_compressed(folder / evaluate.OUTCOMES, **arrays)
+    if fragments.attacks:
+        shutil.copyfile(_most_telling(fragments.attacks).folder / evaluate.IMAGES, folder / evaluate.IMAGES)
+    if fragments.measurement is not None:
+        shutil.copyfile(fragments.measurement.folder / measure.LATENCIES, folder / measure.LATENCIES)
+
+
+def _most_telling(attacks: Sequence[Artifact]) -> Artifact:
+    """Return the outcome whose images the report shows: the smallest epsilon's, which are the hardest to see."""
+    return min(attacks, key=lambda attack: attack.manifest["settings"]["epsilon"])

@@ -1,0 +1,175 @@
+"""Evaluate: an engine's decisions on clean images and under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contracts.files import sha256_json
+from engines.engine import LoadOptions
+from engines.loading import load_engine
+from harness.data.dataset import Images, Split
+from harness.robustness.arms import ArmOutcome, Engagement, run_arm
+from harness.robustness.decisions import BATCH, engine_decisions, model_decisions
+from harness.robustness.intervals import share
+from harness.robustness.warnings import warnings
+from harness.robustness.worst_case import WorstCase, worst_case
+from harness.workflow import saved_models
+from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.context import Context
+from harness.workflow.stages.build import graph_kind
+
+NAME = "eval"
+OUTCOMES = "outcomes.npz"
+IMAGES = "images.npz"
+
+_SHOWN = 8
+
+
+def clean_task(context: Context, engine: Task, final: Task, device: str) -> Task:
+    """Return how clean decisions, the engine's and the float model's, are made."""
+    samples = context.experiment.eval.samples
+    return Task(
+        stage=NAME,
+        path=f"fragments/{device}/clean-{Path(engine.path).name}-{samples or 'all'}",
+        kind="clean decisions",
+        settings={"samples": samples, "device": device},
+        make=lambda folder, parents: _make_clean(context, folder, parents),
+        parents=(engine, final),
+        inputs=(context.data_input,),
+    )
+
+
+def attack_task(
+    context: Context, engine: Task, final: Task, clean: Task, attack: str, epsilon: float, device: str
+) -> Task:
+    """Return how one attack's outcome is made."""
+    experiment = context.experiment
+    settings: dict[str, Any] = {
+        "attack": attack,
+        "hyper_parameters": hyper_parameters(context, attack),
+        "epsilon": epsilon,
+        "arms": list(experiment.eval.arms),
+        "samples": experiment.eval.samples,
+        "seed": experiment.seed,
+        "device": device,
+    }
+    protocol = sha256_json(settings)[:8]
+    return Task(
+        stage=NAME,
+        path=f"fragments/{device}/{attack}-{epsilon:g}-{Path(engine.path).name}-{protocol}",
+        kind="attack outcome",
+        settings=settings,
+        make=lambda folder, parents: _make_attack(context, folder, parents, attack, epsilon),
+        parents=(engine, final, clean),
+        inputs=(context.data_input,),
+    )
+
+
+def hyper_parameters(context: Context, attack: str) -> Mapping[str, Any]:
+    """Return every hyper-parameter of an attack, defaults included."""
+    from harness.attacks.registry import attack as find_attack
+
+    found: Any = find_attack(attack, context.experiment.attack.get(attack, {}))
+    return asdict(found)
+
+
+def _evaluated(context: Context) -> Split:
+    """Return the first images of the test split, in its order."""
+    return context.data.test.take(slice(context.experiment.eval.samples))
+
+
+def _make_clean(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+    engine_artifact, final = parents
+    split = _evaluated(context)
+    twin = saved_models.load_twin(context, final)
+    with context.progress.bar("clean accuracy", 2 * len(split)) as advance:
+        float_decisions = model_decisions(twin.quantize(False), split.images, advance)
+        with load_engine(engine_artifact.folder, LoadOptions(BATCH)) as engine:
+            clean_decisions = engine_decisions(engine, split.images, advance)
+    np.savez_compressed(
+        folder / OUTCOMES, labels=split.labels, float_decisions=float_decisions, clean_decisions=clean_decisions
+    )
+    right, before = clean_decisions == split.labels, float_decisions == split.labels
+    return {
+        "clean": asdict(share(right)),
+        "reference": asdict(share(before)),
+        "flips": {
+            "against": "float",
+            "to_wrong": int((before & ~right).sum()),
+            "to_right": int((right & ~before).sum()),
+            "changed": int((clean_decisions != float_decisions).sum()),
+        },
+    }
+
+
+def _make_attack(context: Context, folder: Path, parents: tuple[Artifact, ...], attack: str, epsilon: float) -> Made:
+    from harness.attacks.registry import attack as find_attack
+
+    engine_artifact, final, clean = parents
+    experiment = context.experiment
+    split = _evaluated(context)
+    clean_decisions = np.load(clean.folder / OUTCOMES, allow_pickle=False)["clean_decisions"]
+    backend, precision = engine_artifact.info("engine")["backend"], engine_artifact.info("engine")["precision"]
+    model = saved_models.load_twin(context, final).quantize(graph_kind(backend, precision) == "int8")
+    # Only the images' gradient is wanted: the weights' would cost half as much again.
+    model.requires_grad_(False)
+    arms = []
+    with load_engine(engine_artifact.folder, LoadOptions(BATCH)) as engine:
+        engagement = Engagement(
+            engine=engine,
+            model=model,
+            split=split,
+            clean_decisions=clean_decisions,
+            attack=find_attack(attack, experiment.attack.get(attack, {})),
+            epsilon=epsilon,
+            seed=experiment.seed,
+        )
+        for name in experiment.eval.arms:
+            title = f"{attack} {epsilon:g} {name} on {backend} {precision}"
+            with context.progress.bar(title, len(engagement.attacked)) as advance:
+                arms.append(run_arm(name, engagement, advance))
+    outcome = worst_case(split.labels, clean_decisions, arms)
+    decisions: dict[str, Any] = {f"{arm.name}_decisions": arm.decisions for arm in arms}
+    np.savez_compressed(folder / OUTCOMES, winner=outcome.winner, **decisions)
+    _save_images(folder, context, split, clean_decisions, arms)
+    return _summary(outcome, arms, tuple(warnings(clean_decisions, arms)))
+
+
+def _summary(outcome: WorstCase, arms: list[ArmOutcome], signs: tuple[str, ...]) -> Made:
+    return {
+        "worst_case": asdict(outcome.robust),
+        "arms": {
+            arm.name: {
+                "value": value,
+                "unique_wins": wins,
+                "queries": arm.queries,
+                "seconds": round(arm.seconds, 3),
+            }
+            for arm, value, wins in zip(arms, outcome.values, outcome.unique_wins, strict=True)
+        },
+        "warnings": signs,
+    }
+
+
+def _save_images(folder: Path, context: Context, split: Split, clean_decisions: Any, arms: list[ArmOutcome]) -> None:
+    """Keep the first images, in the test split's order, that some arm turned; of several arms the first."""
+    found: dict[int, tuple[Images, int]] = {}
+    for arm in arms:
+        for row, image in zip(arm.rows, arm.adversarial, strict=True):
+            found.setdefault(row, (image, int(arm.decisions[row])))
+    rows = sorted(found)[:_SHOWN]
+    empty = np.empty((0, *split.images.shape[1:]), np.float32)
+    np.savez_compressed(
+        folder / IMAGES,
+        clean=split.images[rows],
+        adversarial=np.stack([found[row][0] for row in rows]) if rows else empty,
+        labels=split.labels[rows],
+        clean_decisions=clean_decisions[rows],
+        adversarial_decisions=np.array([found[row][1] for row in rows], np.int64),
+        class_names=np.array(context.data.class_names),
+    )

@@ -1,0 +1,83 @@
+"""Export: the final model as ONNX graphs, simplified, checked, and compared with the model they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contracts.errors import InputError
+from engines.backend import GraphKind
+from harness.workflow import saved_models
+from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.context import Context
+
+if TYPE_CHECKING:
+    from harness.compression.twin import Twin
+
+NAME = "export"
+GRAPH = "graph.onnx"
+
+_COMPARED = 256
+# Roundings at a step's edge differ between runtimes and travel to the scores of a few images; a wrong graph changes
+# many.
+_CHANGED_AT_MOST = 0.01
+
+
+def task(context: Context, final: Task, kind: GraphKind) -> Task:
+    """Return how the graph of that kind is made."""
+    return Task(
+        stage=NAME,
+        path=f"graphs/{kind}",
+        kind="onnx",
+        settings={"graph": kind},
+        make=lambda folder, parents: _make(context, folder, parents, kind),
+        parents=(final,),
+    )
+
+
+def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: GraphKind) -> Made:
+    import onnx
+
+    from calibration.qdq_graph import store_integer_weights, translations
+    from harness.models.onnx_graph import export
+
+    (final,) = parents
+    channels, height, width = final.info("input_shape")
+    twin = saved_models.load_twin(context, final).quantize(kind == "int8")
+    with context.progress.bar(f"exporting {kind}", 2) as advance:
+        graph = store_integer_weights(export(twin, (channels, height, width), translations()))
+        advance(1)
+        onnx.save(graph, str(folder / GRAPH))
+        parity = _compare(twin, folder / GRAPH, context.experiment.seed)
+        advance(1)
+    return {"input_shape": [channels, height, width], "classes": final.info("classes"), "parity": parity}
+
+
+def _compare(twin: Twin, graph: Path, seed: int) -> dict[str, float | int]:
+    """Run model and graph on the same random images, the graph node by node as it is written.
+
+    Raises:
+        InputError: they are not the same function.
+    """
+    import numpy as np
+    import torch
+
+    from engines.onnxruntime import session
+
+    shape = session(graph, optimise=False).get_inputs()[0].shape[1:]
+    images = np.random.default_rng(seed).random((_COMPARED, *shape), np.float32)
+    (scores,) = session(graph, optimise=False).run(None, {"images": images})
+    with torch.inference_mode():
+        wanted = twin(torch.from_numpy(images)).numpy()
+    changed = int((scores.argmax(axis=1) != wanted.argmax(axis=1)).sum())
+    if changed > _CHANGED_AT_MOST * _COMPARED or not np.isfinite(scores).all():
+        raise InputError(
+            f"the exported graph decides {changed} of {_COMPARED} images differently from its model: "
+            "report the model to the project"
+        )
+    return {
+        "images": _COMPARED,
+        "changed_decisions": changed,
+        "median_difference": float(np.median(np.abs(scores - wanted))),
+        "largest_difference": float(np.abs(scores - wanted).max()),
+    }

@@ -1,0 +1,57 @@
+"""Measure: an engine's latency and memory on this device, in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contracts.files import sha256_json
+from harness.measurement.client import measure_engine
+from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.context import Context
+
+NAME = "measure"
+LATENCIES = "latencies.npz"
+
+
+def task(context: Context, engine: Task, device: str) -> Task:
+    """Return how an engine's measurement is made."""
+    settings = {"measure": context.experiment.measure.model_dump(mode="json"), "device": device}
+    return Task(
+        stage=NAME,
+        path=f"fragments/{device}/measurement-{Path(engine.path).name}-{sha256_json(settings)[:8]}",
+        kind="measurement",
+        settings=settings,
+        make=lambda folder, parents: _make(context, folder, parents),
+        parents=(engine,),
+    )
+
+
+def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+    (engine,) = parents
+    settings = context.experiment.measure
+    found = measure_engine(
+        engine.folder,
+        batches=settings.batch,
+        profile=settings.profile,
+        threads=settings.threads or _cores(),
+        scratch=folder,
+        progress=context.progress,
+    )
+    times: dict[str, Any] = {f"batch_{batch}": times_ms for batch, times_ms in found.times_ms.items()}
+    np.savez_compressed(folder / LATENCIES, **times)
+    return {
+        "latency": [latency.to_json() for latency in found.latencies],
+        "latency_reason": found.reason,
+        "memory": found.memory.to_json(),
+        "energy": found.energy.to_json(),
+        "device": found.device.to_json(),
+    }
+
+
+def _cores() -> int:
+    from harness.devices.cpu import usable_cores
+
+    return len(usable_cores())

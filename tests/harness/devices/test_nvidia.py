@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from unittest.mock import MagicMock, create_autospec
+
+import pynvml
+import pytest
+
+from harness.devices import nvidia
+
+pytestmark = pytest.mark.core
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, MagicMock]:
+    """NVML of a machine with one H200, by the real functions' signatures."""
+    answers = {
+        "nvmlInit": None,
+        "nvmlShutdown": None,
+        "nvmlDeviceGetHandleByIndex": "handle",
+        "nvmlDeviceGetHandleByUUID": "handle",
+        "nvmlDeviceGetName": "NVIDIA H200",
+        "nvmlSystemGetDriverVersion": "580.65.06",
+        "nvmlDeviceGetTemperature": 41,
+        "nvmlDeviceGetClockInfo": 1980,
+        "nvmlDeviceGetCurrentClocksThrottleReasons": 0x1,
+        "nvmlDeviceGetMemoryInfo": MagicMock(used=5 << 30),
+    }
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    mocks = {name: create_autospec(getattr(pynvml, name), return_value=answer) for name, answer in answers.items()}
+    for name, mock in mocks.items():
+        monkeypatch.setattr(pynvml, name, mock)
+    return mocks
+
+
+def test_a_gpu_is_named_and_read(nvml: dict[str, MagicMock]) -> None:
+    assert nvidia.find_gpu() == nvidia.Gpu("NVIDIA H200", "580.65.06")
+    assert nvidia.read_gpu() == nvidia.GpuState(41, 1980, "none")
+    assert nvidia.used_memory_bytes() == 5 << 30
+    assert nvml["nvmlInit"].call_count == nvml["nvmlShutdown"].call_count == 3
+
+
+def test_old_bindings_answer_in_bytes(nvml: dict[str, MagicMock]) -> None:
+    nvml["nvmlDeviceGetName"].return_value = b"Tesla T4"
+    gpu = nvidia.find_gpu()
+    assert gpu is not None and gpu.name == "Tesla T4"
+
+
+def test_without_a_driver_there_is_no_gpu(nvml: dict[str, MagicMock]) -> None:
+    nvml["nvmlInit"].side_effect = pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    assert nvidia.find_gpu() is None
+    assert nvidia.read_gpu() == nvidia.GpuState(None, None, None)
+    assert nvidia.used_memory_bytes() is None
+    assert not nvml["nvmlShutdown"].called
+
+
+def test_on_a_jetson_nvml_names_the_gpu_and_answers_little_else(nvml: dict[str, MagicMock]) -> None:
+    unsupported = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+    nvml["nvmlDeviceGetName"].return_value = "Orin (nvgpu)"
+    for name in ("Temperature", "ClockInfo", "CurrentClocksThrottleReasons", "MemoryInfo"):
+        nvml[f"nvmlDeviceGet{name}"].side_effect = unsupported
+    gpu = nvidia.find_gpu()
+    assert gpu is not None and gpu.name == "Orin (nvgpu)"
+    assert nvidia.read_gpu() == nvidia.GpuState(None, None, None)
+    assert nvidia.used_memory_bytes() is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "function", "argument"),
+    [
+        ("2,3", "nvmlDeviceGetHandleByIndex", 2),
+        ("GPU-1234", "nvmlDeviceGetHandleByUUID", "GPU-1234"),
+        (None, "nvmlDeviceGetHandleByIndex", 0),
+    ],
+)
+def test_the_gpu_is_the_first_that_cuda_sees(
+    nvml: dict[str, MagicMock], monkeypatch: pytest.MonkeyPatch, visible: str | None, function: str, argument: object
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    nvidia.find_gpu()
+    nvml[function].assert_called_once_with(argument)
+
+
+def test_a_hidden_gpu_is_none(nvml: dict[str, MagicMock], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert nvidia.find_gpu() is None
+
+
+@pytest.mark.parametrize(
+    ("bits", "names"),
+    [(0x0, "none"), (0x1, "none"), (0x4, "software power cap"), (0x49, "hardware slowdown, hardware thermal slowdown")],
+)
+def test_an_idle_gpu_is_not_held_back(bits: int, names: str) -> None:
+    assert nvidia.throttle_names(bits) == names

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.measurement.child import Answered, Failed, ask_child
+
+pytestmark = pytest.mark.core
+
+
+def _ask(tmp_path: Path, program: str, deadline_s: float = 60.0) -> tuple[Answered | Failed, list[float]]:
+    seen: list[float] = []
+    command = [sys.executable, "-S", "-c", program]
+    answer = ask_child(command, {"x": 1}, deadline_s=deadline_s, log=tmp_path / "log", on_progress=seen.append)
+    return answer, seen
+
+
+def test_progress_and_result_arrive(tmp_path: Path) -> None:
+    program = """
+import json, sys
+x = json.loads(sys.stdin.readline())["x"]
+print(json.dumps({"event": "progress", "fraction": 0.5}))
+print(json.dumps({"event": "result", "result": x + 1}))
+"""
+    assert _ask(tmp_path, program) == (Answered(2), [0.5])
+
+
+def test_a_child_that_never_reads_its_request_is_heard_all_the_same(tmp_path: Path) -> None:
+    program = """import os; os.close(0); print('{"event": "failed", "reason": "no"}')"""
+    assert _ask(tmp_path, program) == (Failed("failed: no"), [])
+
+
+@pytest.mark.parametrize(
+    ("program", "reason", "deadline_s"),
+    [
+        ("print('hello')", "no answer: 'hello'", 60.0),
+        ("print('[1]')", r"no answer: '\[1\]'", 60.0),
+        ('print(\'{"event": "dance"}\')', "no answer", 60.0),
+        ("import sys; sys.stdout.write('x' * (1 << 21))", "endless line", 60.0),
+        ("pass", "exit code 0 and no answer", 60.0),
+        ("raise SystemExit('out of luck')", "exit code 1 and no answer, its last words: out of luck", 60.0),
+        ("import os; os.abort()", "crashed with SIGABRT", 60.0),
+        ("import os; os.kill(os.getpid(), 9)", r"crashed with SIGKILL \(often the kernel, out of memory\)", 60.0),
+        ("import os, time; os.close(1); time.sleep(600)", "closed its output without an answer", 1.0),
+        ("import time; time.sleep(600)", "gave no answer within 1 s and was stopped", 1.0),
+        ('while True: print(\'{"event": "progress", "fraction": 0.1}\', flush=True)', "gave no answer within 1 s", 1.0),
+    ],
+)
+def test_a_child_that_does_not_answer_gives_a_sentence(
+    tmp_path: Path, program: str, reason: str, deadline_s: float
+) -> None:
+    answer, _ = _ask(tmp_path, program, deadline_s=deadline_s)
+    assert isinstance(answer, Failed)
+    assert re.search(reason, answer.reason), answer.reason

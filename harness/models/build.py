@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contracts.errors import InputError, MissingDependencyError, unknown_name
-from harness.callables import load_callable
+from harness.callables import find_callable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,13 +94,8 @@ def _torchvision(name: str, classes: int) -> nn.Module:
 def _from_factory(factory: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
     from torch import nn
 
-    make = load_callable(factory, "model.factory")
-    offered: dict[str, Any] = {"input_shape": input_shape, "classes": classes, "num_classes": classes}
-    accepted = inspect.signature(make).parameters
-    try:
-        model = make(**{key: value for key, value in offered.items() if key in accepted})
-    except Exception as error:  # whatever the user's own code raises
-        raise InputError(f"model.factory {factory} failed: {type(error).__name__}: {error}") from error
+    found = find_callable(factory, "model.factory")
+    model = found.call(input_shape=input_shape, classes=classes, num_classes=classes)
     if not isinstance(model, nn.Module):
         raise InputError(f"model.factory {factory} must return a torch.nn.Module, it returned {type(model).__name__}")
     return model

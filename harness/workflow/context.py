@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contracts.errors import HarnessError
 from contracts.files import sha256_file
-from harness.callables import source_file
+from harness.callables import find_callable
 from harness.workflow.artifact import ExternalInput
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Context:
         model = self.experiment.model
         found = []
         if model.factory:
-            found.append(ExternalInput("model factory", _digest_of(source_file(model.factory))))
+            found.append(ExternalInput("model factory", _digest_of(find_callable(model.factory, "model.factory").file)))
         if model.checkpoint:
             found.append(ExternalInput("given checkpoint", _digest_of(Path(model.checkpoint))))
         return tuple(found)

@@ -72,10 +72,10 @@ def test_a_module_in_a_package_is_found(module: Callable[[str, str], str], tmp_p
 @pytest.mark.parametrize(
     ("attribute", "why"),
     [
-        ("pair", r"pair\(\) returned a tuple: return a harness\.data\.dataset\.DataSet"),
+        ("pair", r"returned a tuple: return a harness\.data\.dataset\.DataSet"),
         ("broken", r"broken\(\) failed \(RuntimeError: no disk\)"),
         ("wrong", r"labels must be int64 in \[0, 0\)"),
-        ("number", "number is a int: name a callable"),
+        ("number", "number is a int, no callable"),
         ("biuld", "has no biuld; did you mean 'build'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import traceback
@@ -100,13 +101,12 @@ def engine_choice(backend: tuple[str, ...] | None, precision: tuple[str, ...] | 
 
 
 def show(folders: list[Path], as_json: bool) -> None:
-    """Print results, as the terminal report or as JSON documents, one after the other."""
+    """Print results, as the terminal report or as one JSON array of documents."""
     from reports.store import StoredResult, read_result
 
     results: list[StoredResult] = [read_result(folder) for folder in folders]
     if as_json:
-        for result in results:
-            click.echo(result.document.to_json(), nl=False)
+        click.echo(json.dumps([result.document.model_dump(mode="json") for result in results], indent=2))
         return
     from rich.console import Console
 

@@ -93,7 +93,7 @@ def engine_options(function: Function) -> Function:
     return function
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result documents as JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result documents as a JSON array.")
 again_option = click.option("--again", is_flag=True, help="Do it even if it is up to date.")
 valid_option = click.option("--require-valid", is_flag=True, help="Exit 3 if a measurement is not valid.")
 eval_options = (

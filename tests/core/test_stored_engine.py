@@ -55,7 +55,7 @@ def test_the_engine_decides_as_its_graph() -> None:
 def test_it_is_measured_and_reported(workspace: Path) -> None:
     measured = harness("measure", "--workspace", str(workspace), "--precision", "int8", "--batch", "1", "--json")
     assert measured.returncode == 0, measured.stderr
-    document = json.loads(measured.stdout)
+    (document,) = json.loads(measured.stdout)
     assert document["latency"][0]["p99_ms"] >= document["latency"][0]["p50_ms"] > 0
     assert document["accuracy"]["clean"] is None
     assert "harness eval" in document["accuracy"]["reason"]

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.document import Rate, ResultDocument
-from reports.intervals import wilson95
 from reports.wording import attack_name, engine_names, interval, percent, plain, significant
 
 Figure = dict[str, Any]
@@ -35,7 +34,7 @@ def accuracy_figure(document: ResultDocument) -> Figure:
     for entry in document.robustness:
         bars.append((f"{attack_name(entry)}, worst case", entry.worst_case, WORST))
         for name, arm in entry.arms.items():
-            bars.append((f"{name} alone", wilson95(arm.value, entry.worst_case.n), ARM))
+            bars.append((f"{name} alone", arm, ARM))
     return _rates(bars)
 
 

@@ -91,10 +91,9 @@ class Accuracy(Part):
     reason: str | None = None
 
 
-class Arm(Part):
+class Arm(Rate):
     """One arm of the robustness protocol: robust accuracy by this arm alone, and what it cost."""
 
-    value: Fraction
     unique_wins: Count
     queries: Count
     seconds: float

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from contracts.files import write_text
 from reports.charts import Figure, accuracy_figure, comparison_figure, latency_figure, left_out
 from reports.document import ResultDocument
-from reports.intervals import wilson95
 from reports.pictures import Picture, pictures
 from reports.store import StoredResult
 from reports.wording import attack_name, engine_names, interval, moment, percent, plain, quantity, significant, size
@@ -138,7 +137,6 @@ def _environment() -> Environment:
         interval=interval, moment=moment, percent=percent, quantity=quantity, significant=significant, size=size
     )
     environment.filters["attack_name"] = attack_name
-    environment.globals["wilson95"] = wilson95
     return environment
 
 

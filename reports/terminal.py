@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reports.document import Accuracy, DeviceState, Energy, Latency, Memory, Rate, ResultDocument, Robustness
-from reports.intervals import wilson95
 from reports.store import StoredResult
 from reports.wording import (
     NULL,
@@ -147,11 +146,10 @@ def _robustness(entry: Robustness) -> Iterator[RenderableType]:
     if entry.arms:
         table = _table("arm", "robust", "95 %", "unique wins", "queries", "seconds")
         for name, arm in entry.arms.items():
-            rate = wilson95(arm.value, entry.worst_case.n)
             table.add_row(
                 _text(name),
-                percent(arm.value, rate.n),
-                _text(interval(rate)),
+                percent(arm.value, arm.n),
+                _text(interval(arm)),
                 f"{arm.unique_wins:,}",
                 f"{arm.queries:,}",
                 significant(arm.seconds),

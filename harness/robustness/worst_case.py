@@ -22,13 +22,13 @@ class WorstCase:
     Attributes:
         robust: share of all images that are right when clean and that no arm turned.
         winner: int64 (n,), the first arm that fooled the engine on an image, by its place; -1 where none did.
-        values: every arm's robust accuracy by itself.
+        alone: every arm's robust accuracy by itself.
         unique_wins: images that only this arm turned.
     """
 
     robust: Share
     winner: Labels
-    values: tuple[float, ...]
+    alone: tuple[Share, ...]
     unique_wins: tuple[int, ...]
 
 
@@ -43,10 +43,10 @@ def worst_case(labels: Labels, clean_decisions: Labels, arms: Sequence[ArmOutcom
     right = clean_decisions == labels
     wins: npt.NDArray[np.bool_] = np.stack([right & (arm.decisions != labels) for arm in arms])
     won = wins.any(axis=0)
-    alone = wins.sum(axis=0) == 1
+    single = wins.sum(axis=0) == 1
     return WorstCase(
         robust=share(right & ~won),
         winner=np.where(won, wins.argmax(axis=0), NONE_WON).astype(np.int64),
-        values=tuple(float((right & ~win).mean()) for win in wins),
-        unique_wins=tuple(int((win & alone).sum()) for win in wins),
+        alone=tuple(share(right & ~win) for win in wins),
+        unique_wins=tuple(int((win & single).sum()) for win in wins),
     )

@@ -6,30 +6,14 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from reports.charts import latency_figure, left_out
-from reports.intervals import wilson95
 from reports.pictures import pictures
 from reports.png import png
 from reports.store import AdversarialImages
 
 pytestmark = pytest.mark.core
-
-
-@given(n=st.integers(1, 20_000), share=st.floats(0, 1))
-def test_the_interval_is_wilsons(n: int, share: float) -> None:
-    right = round(share * n)
-    reference = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    ours = wilson95(right / n, n)
-    assert ours.ci95 == pytest.approx((reference.low, reference.high), abs=1e-9)
-
-
-def test_of_no_image_nothing_is_known() -> None:
-    assert wilson95(0.0, 0).ci95 == (0.0, 1.0)
 
 
 def test_with_a_far_outlier_the_slowest_thousandth_is_left_out_of_the_picture_and_counted() -> None:

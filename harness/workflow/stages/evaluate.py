@@ -145,12 +145,12 @@ def _summary(outcome: WorstCase, arms: list[ArmOutcome], signs: tuple[str, ...])
         "worst_case": asdict(outcome.robust),
         "arms": {
             arm.name: {
-                "value": value,
+                **asdict(alone),
                 "unique_wins": wins,
                 "queries": arm.queries,
                 "seconds": round(arm.seconds, 3),
             }
-            for arm, value, wins in zip(arms, outcome.values, outcome.unique_wins, strict=True)
+            for arm, alone, wins in zip(arms, outcome.alone, outcome.unique_wins, strict=True)
         },
         "warnings": signs,
     }

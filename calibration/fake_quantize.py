@@ -28,11 +28,13 @@ def quantize_dequantize(x: Tensor, scale: Tensor, axis: int, bits: int) -> Tenso
         bits: width of the signed integers, 2 to 16.
 
     Returns:
-        A new tensor of x's shape and dtype.
+        A new tensor of x's shape and dtype. 16-bit types are widened in between: a quotient in bfloat16 is off by up to
+        half a step.
     """
-    steps = _along(scale, x, axis)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    steps = _along(scale, wide, axis)
     low, high = integer_range(bits)
-    return (x / steps).round_().clamp_(low, high).mul_(steps)
+    return (wide / steps).round_().clamp_(low, high).mul_(steps).to(x.dtype)
 
 
 @quantize_dequantize.register_fake
@@ -49,9 +51,10 @@ def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, int, int], output: Tensor)
 
 def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
     x, scale = ctx.saved_tensors
-    steps = _along(scale, x, ctx.axis)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    steps = _along(scale, wide, ctx.axis)
     low, high = integer_range(ctx.bits)
-    inside = (x >= (low - 0.5) * steps).logical_and_(x <= (high + 0.5) * steps)
+    inside = (wide >= (low - 0.5) * steps).logical_and_(wide <= (high + 0.5) * steps)
     return gradient * inside, None, None, None
 
 
@@ -101,9 +104,11 @@ class ActivationQuantizer(nn.Module):
             self.observer.see(x.detach().float().cpu().numpy())
         if not self.enabled:
             return x
+        scale = self.scale
         if self.training and self.following:
-            self.scale.lerp_(_scale_of(x.detach().abs().amax().float(), self.bits), self._MOMENTUM)
-        quantized: Tensor = quantize_dequantize(x, self.scale, _NO_AXIS, self.bits)
+            scale.lerp_(_scale_of(x.detach().abs().amax().float(), self.bits), self._MOMENTUM)
+            scale = scale.clone()  # the next pass moves the buffer, and this one's gradient is still to come
+        quantized: Tensor = quantize_dequantize(x, scale, _NO_AXIS, self.bits)
         return quantized
 
 
@@ -135,9 +140,11 @@ class WeightQuantizer(nn.Module):
         """Return the weight on its grid."""
         if not self.enabled:
             return weight
+        scale = self.scale
         if self.training:
             self.fit(weight)
-        quantized: Tensor = quantize_dequantize(weight, self.scale, self.axis, self.bits)
+            scale = scale.clone()  # a layer that is called twice fits twice before its gradient is taken
+        quantized: Tensor = quantize_dequantize(weight, scale, self.axis, self.bits)
         return quantized
 
 

@@ -20,7 +20,13 @@ SMALLEST_RANGE = 1e-8
 
 
 class Observer(ABC):
-    """Sees batches of one tensor and then names its range."""
+    """Sees batches of one tensor and then names its range.
+
+    Attributes:
+        tensor: the tensor's name, for the sentences.
+    """
+
+    tensor = "a tensor"
 
     def see(self, values: Array) -> None:
         """Take in one batch of values of any shape.
@@ -30,7 +36,9 @@ class Observer(ABC):
         """
         magnitudes = np.abs(values, dtype=np.float32).ravel()
         if not np.isfinite(peak := float(magnitudes.max(initial=0.0))):
-            raise InputError("the activations are not finite: check the model and the calibration images")
+            raise InputError(
+                f"the activations of {self.tensor} are not finite: check the model and the calibration images"
+            )
         self._see(magnitudes, peak)
 
     def range(self) -> float:
@@ -94,12 +102,18 @@ _OBSERVERS: dict[str, type[Observer]] = {"minmax": MinMax, "percentile": Percent
 CALIBRATORS: tuple[str, ...] = tuple(_OBSERVERS)
 
 
-def observer(calibrator: str) -> Observer:
-    """Return a fresh observer of that name.
+def observer(calibrator: str, tensor: str) -> Observer:
+    """Return a fresh observer of a tensor.
+
+    Args:
+        calibrator: one of `CALIBRATORS`.
+        tensor: the tensor's name, for the sentences.
 
     Raises:
         InputError: there is none.
     """
     if calibrator not in _OBSERVERS:
         raise unknown_name("calibrator", calibrator, CALIBRATORS)
-    return _OBSERVERS[calibrator]()
+    made = _OBSERVERS[calibrator]()
+    made.tensor = tensor
+    return made

@@ -67,6 +67,8 @@ class CalibrationTable:
                 for name, entry in value["tensors"].items()
             }
             table = CalibrationTable(value["method"], value["bits"], tuple(value["sample_ids"]), tensors)
+            if type(table.bits) is not int:
+                raise TypeError(f"bits is {table.bits!r}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is not a calibration table ({error}): make it again") from error
         for name, entry in tensors.items():

@@ -40,6 +40,7 @@ _FUNCTIONS: dict[Any, str] = {
     adaptive_avg_pool2d: "GlobalAveragePool",
 }
 _QUANTIZERS = "activation_quantizers"
+_OF = "of_"  # in front of a tensor's name, which could be that of a method: "values"
 _WEIGHT = "weight"
 
 
@@ -64,7 +65,7 @@ class Twin(nn.Module):
 
     def activation_quantizers(self) -> dict[str, ActivationQuantizer]:
         """Return the activations' quantizers by the name of the tensor they quantize."""
-        return dict(getattr(self.network, _QUANTIZERS).items())
+        return {name.removeprefix(_OF): module for name, module in getattr(self.network, _QUANTIZERS).items()}
 
     def weight_quantizers(self) -> dict[str, WeightQuantizer]:
         """Return the weights' quantizers by the name of their layer."""
@@ -122,15 +123,15 @@ class Twin(nn.Module):
 
     @contextmanager
     def _observed(self, calibrator: str) -> Iterator[None]:
-        quantizers = self.activation_quantizers().values()
-        for quantizer in quantizers:
-            quantizer.observer = observer(calibrator)
+        quantizers = self.activation_quantizers()
+        for name, quantizer in quantizers.items():
+            quantizer.observer = observer(calibrator, name)
         self.quantize(False)
         try:
             yield
         finally:
             self.quantize(True)
-            for quantizer in quantizers:
+            for quantizer in quantizers.values():
                 quantizer.observer = None
 
     def table(self, method: str, sample_ids: tuple[int, ...]) -> CalibrationTable:
@@ -154,6 +155,11 @@ class Twin(nn.Module):
             name for name, scale in places.items() if scale.numel() != len(table.tensors[name].scales)
         }:
             raise InputError(f"the calibration table does not belong to this model: they differ in {min(different)}")
+        if table.bits != self.bits:
+            raise InputError(
+                f"the calibration table is one of {table.bits} bits and the model quantizes to {self.bits}: "
+                "calibrate again"
+            )
         for name, scale in places.items():
             scale.copy_(torch.tensor(table.tensors[name].scales).reshape(scale.shape))
         return self
@@ -167,7 +173,7 @@ def _place(network: fx.GraphModule, bits: int) -> None:
         rule = RULES.get(_kind(node, modules) or "")
         if rule is None:
             continue
-        inputs = [arg for arg in node.args if isinstance(arg, fx.Node)]
+        inputs = [arg for arg in (*node.args, *node.kwargs.values()) if isinstance(arg, fx.Node)]
         if len(inputs) < len(rule.activations):
             continue  # a constant or a number is on one side: that is a bias or a scale, no residual
         for position in rule.activations:
@@ -177,10 +183,10 @@ def _place(network: fx.GraphModule, bits: int) -> None:
             if not parametrize.is_parametrized(layer, _WEIGHT):
                 quantizer = WeightQuantizer(layer.weight, rule.weight_axis, bits)
                 parametrize.register_parametrization(layer, _WEIGHT, quantizer)
-    network.add_module(_QUANTIZERS, nn.ModuleDict({node.name: ActivationQuantizer(bits) for node in consumers}))
+    network.add_module(_QUANTIZERS, nn.ModuleDict({_OF + node.name: ActivationQuantizer(bits) for node in consumers}))
     for source, users in consumers.items():
         with network.graph.inserting_after(source):
-            quantized = network.graph.call_module(f"{_QUANTIZERS}.{source.name}", (source,))
+            quantized = network.graph.call_module(f"{_QUANTIZERS}.{_OF}{source.name}", (source,))
         for user in users:
             user.replace_input_with(source, quantized)
     network.recompile()

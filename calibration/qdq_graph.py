@@ -52,8 +52,10 @@ def store_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in constants]:
-        weight, scale, zero_point = (numpy_helper.to_array(constants[name]) for name in node.input)
+    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    for node in [node for node in quantizers if all(name in constants for name in node.input)]:
+        weight, scale, *rest = (numpy_helper.to_array(constants[name]) for name in node.input)
+        zero_point = rest[0] if rest else np.zeros(scale.shape, np.uint8)  # ONNX's default
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         integers = _quantize(weight, scale, zero_point, axis)
         graph.initializer.append(numpy_helper.from_array(integers, node.output[0]))

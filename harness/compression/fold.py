@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from torch import fx, nn
@@ -17,13 +18,13 @@ def folded(model: nn.Module) -> fx.GraphModule:
     """Return the same function in evaluation mode as a traced graph without the batch norms that can be folded.
 
     Args:
-        model: in evaluation mode; its own layers are left as they are.
+        model: in evaluation mode; it is copied, and stays as it is.
 
     Raises:
         InputError: the model's control flow depends on its data, so that it cannot be traced.
     """
     try:
-        traced = fx.symbolic_trace(model)
+        traced = fx.symbolic_trace(deepcopy(model))
     except Exception as error:  # tracing runs the user's own forward
         raise InputError(
             f"{type(model).__name__} cannot be traced by torch.fx ({error}): its forward must not branch on the values "
@@ -32,9 +33,9 @@ def folded(model: nn.Module) -> fx.GraphModule:
     modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
         norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, _NORMS):
+        if not isinstance(norm, _NORMS) or norm.running_mean is None:  # without it the batch decides
             continue
-        source = node.args[0]
+        source = node.all_input_nodes[0]
         layer = modules.get(str(source.target)) if source.op == "call_module" else None
         # A layer whose output goes elsewhere too, or that is called twice, must keep its own weights.
         if layer is None or len(source.users) > 1 or _calls(traced, source) > 1:
@@ -56,7 +57,10 @@ def _calls(traced: fx.GraphModule, node: fx.Node) -> int:
 
 def _fused(layer: nn.Module, norm: Any) -> nn.Module | None:
     if isinstance(layer, _CONVOLUTIONS):
-        return fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, _CONVOLUTIONS[3:]))
+        transpose = isinstance(layer, _CONVOLUTIONS[3:])
+        if transpose and layer.groups > 1:
+            return None  # torch's fusion takes the weight's axes for those of one group
+        return fuse_conv_bn_eval(layer, norm, transpose=transpose)
     if isinstance(layer, nn.Linear):
         return fuse_linear_bn_eval(layer, norm)
     return None

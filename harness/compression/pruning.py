@@ -6,7 +6,7 @@ cut where, which, replayed on the unpruned model, gives the pruned structure.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from contracts.errors import InputError, unknown_name
 
@@ -68,12 +68,15 @@ def replay(model: nn.Module, example: Tensor, history: History) -> None:
 
 
 def _heads(model: nn.Module, example: Tensor) -> list[nn.Module]:
-    """Return the linear layers that write the logits: their outputs are the classes and stay."""
+    """Return the layer that writes the logits, the last that runs with that many outputs: these are the classes."""
     from torch import nn
 
-    classes = model(example).shape[1]
-    linear: list[nn.Module] = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    writers = [
-        module for module in linear if getattr(module, "out_features", getattr(module, "out_channels", 0)) == classes
-    ]
-    return writers[-1:]
+    called: list[nn.Module] = []
+    layers = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    hooks = [layer.register_forward_hook(lambda module, *_: called.append(module)) for layer in layers]
+    try:
+        classes = model(example).shape[1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [layer for layer in called if len(cast("Tensor", layer.weight)) == classes][-1:]

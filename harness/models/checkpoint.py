@@ -17,10 +17,18 @@ SUFFIXES = (".safetensors", ".pt", ".pth")
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors by name as safetensors."""
+    import torch
     from safetensors.torch import save_file
 
     with whole_file(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, temporary)
+        # Copies, because safetensors refuses tensors that share their memory, as the weights of tied layers do.
+        save_file(
+            {
+                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, tensor in state.items()
+            },
+            temporary,
+        )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -36,9 +44,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         state = _read(path)
     except Exception as error:  # both readers raise many kinds
+        why = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
-            f"checkpoint {path} cannot be read as plain tensors ({str(error).splitlines()[0]}): save the model's "
-            "state_dict() with safetensors or torch.save"
+            f"checkpoint {path} cannot be read as plain tensors ({why}): save the model's state_dict() with "
+            "safetensors or torch.save"
         ) from error
     return state
 
@@ -55,6 +64,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = state["state_dict"]
     if not isinstance(state, dict):
         raise TypeError(f"it holds a {type(state).__name__}, not a dictionary of tensors")
+    for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"its {name!r} is a {type(tensor).__name__}, not a tensor")
     return state
 
 

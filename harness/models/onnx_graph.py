@@ -51,7 +51,7 @@ def export(
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise InputError(f"the model cannot be exported to ONNX: {str(error).strip().splitlines()[0]}") from error
+        raise InputError(f"the model cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
     return _simplified(program.model_proto)
 
@@ -76,6 +76,13 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         value.doc_string = ""
     onnx.checker.check_model(simplified, full_check=True)
     return simplified  # type: ignore[no-any-return]
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the error that the exporter's own ones wrap."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager

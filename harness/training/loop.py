@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.training.recipe import Recipe
 
 _WARM_UP = 0.2  # share of the steps in which the learning rate rises
+_SHORTEST_SCHEDULE = 6  # of five steps, torch's schedule divides by the zero steps that the warm-up has left
 _LARGEST_GRADIENT = 1.0
 
 
@@ -47,8 +48,9 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
+    planned = max(recipe.epochs * steps, _SHORTEST_SCHEDULE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=_WARM_UP
+        optimizer, recipe.learning_rate, total_steps=planned, pct_start=_WARM_UP
     )
     device = next(model.parameters()).device
     model.to(memory_format=torch.channels_last)
@@ -56,7 +58,7 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
     with progress.bar(title, recipe.epochs * steps) as advance:
         for epoch in range(recipe.epochs):
             total = 0.0
-            for number, rows in enumerate(torch.split(torch.randperm(len(labels)), recipe.batch_size)):
+            for number, rows in enumerate(torch.tensor_split(torch.randperm(len(labels)), steps)):
                 batch = images[rows].to(device, memory_format=torch.channels_last)
                 loss = _step(model, optimizer, batch, labels[rows].to(device), recipe)
                 if not math.isfinite(loss):

@@ -17,7 +17,8 @@ class Recipe:
         epochs: passes over the training split.
         epsilon: radius of adversarial training, in pixel units.
         learning_rate: peak of the one-cycle schedule.
-        batch_size: images a step.
+        batch_size: images a step at most; an epoch's batches are of equal size, because batch norm cannot take a last
+            one of one image.
         weight_decay: L2 penalty.
         flip: mirror half of the images left to right.
         pgd_steps: gradient steps an image under `pgd`.

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from harness.attacks.attack import Model
 
 
-def cross_entropy_gradient(model: Model, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradient of every image's own cross-entropy, and that loss.
+def cross_entropy_gradient(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of every image's own cross-entropy.
 
     Args:
         model: images to logits.
@@ -19,13 +19,25 @@ def cross_entropy_gradient(model: Model, images: Tensor, labels: Tensor) -> tupl
         labels: int64, shape (n,).
 
     Returns:
-        The gradient, in the shape of `images`, and the losses, shape (n,), both detached.
+        The gradient, in the shape of `images`.
     """
     import torch
-    from torch.nn.functional import cross_entropy
 
     with torch.enable_grad():
         variable = images.detach().requires_grad_()
-        losses = cross_entropy(model(variable).float(), labels, reduction="none")
-        (gradient,) = torch.autograd.grad(losses.sum(), variable)
-    return gradient, losses.detach()
+        (gradient,) = torch.autograd.grad(_cross_entropy(model, variable, labels).sum(), variable)
+    return gradient
+
+
+def cross_entropy_losses(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    """Return every image's own cross-entropy, shape (n,), without a gradient; arguments as above."""
+    import torch
+
+    with torch.no_grad():
+        return _cross_entropy(model, images, labels)
+
+
+def _cross_entropy(model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(model(images).float(), labels, reduction="none")

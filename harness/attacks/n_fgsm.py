@@ -33,5 +33,5 @@ class NFGSM:
         import torch
 
         noisy = images + torch.empty_like(images).uniform_(-self.noise * epsilon, self.noise * epsilon)
-        gradient, _ = cross_entropy_gradient(model, noisy, labels)
+        gradient = cross_entropy_gradient(model, noisy, labels)
         return noisy.add_(gradient.sign_(), alpha=self.step * epsilon)

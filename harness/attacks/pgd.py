@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from contracts.errors import InputError
 from harness.attacks.ball import project, random_start
-from harness.attacks.gradient import cross_entropy_gradient
+from harness.attacks.gradient import cross_entropy_gradient, cross_entropy_losses
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +33,10 @@ class PGD:
     restarts: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1 or (self.step_size is not None and self.step_size <= 0):
-            raise InputError("attack.pgd: steps and restarts must be at least 1 and step_size above 0")
+        if self.steps < 1 or self.restarts < 1:
+            raise InputError(f"attack.pgd: steps and restarts must be at least 1, got {self.steps} and {self.restarts}")
+        if self.step_size is not None and not 0.0 < self.step_size < math.inf:
+            raise InputError(f"attack.pgd: step_size must be finite and above 0, got {self.step_size}")
 
     def __call__(
         self, target: Target, images: Tensor, labels: Tensor, *, epsilon: float, image_ids: Tensor, seed: int
@@ -47,8 +50,11 @@ class PGD:
         for restart in range(self.restarts):
             start = images[standing]
             if self.random_start or restart > 0:
-                start = random_start(start, epsilon, image_ids[standing], seed + restart)
-            end, loss, fooled = self._descend(target, start, images[standing], labels[standing], standing, epsilon)
+                start = random_start(start, epsilon, image_ids[standing.to(image_ids.device)], seed + restart)
+            end, fooled = self._descend(target, start, images[standing], labels[standing], standing, epsilon)
+            if self.restarts == 1:
+                return end
+            loss = cross_entropy_losses(target.model, end, labels[standing])
             better = fooled | (loss > best_loss[standing])
             best[standing[better]] = end[better]
             best_loss[standing[better]] = loss[better]
@@ -59,17 +65,16 @@ class PGD:
 
     def _descend(
         self, target: Target, start: Tensor, images: Tensor, labels: Tensor, rows: Tensor, epsilon: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the last iterates, the loss before the last step, and which of them fooled the judge."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return the last iterates and which of them fooled the judge."""
         import torch
 
         step = epsilon / 10 if self.step_size is None else self.step_size
         current = start
-        losses = torch.zeros(len(images), device=images.device)
         fooled = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         left = torch.arange(len(images), device=images.device)
         for _ in range(self.steps):
-            gradient, losses[left] = cross_entropy_gradient(target.model, current[left], labels[left])
+            gradient = cross_entropy_gradient(target.model, current[left], labels[left])
             moved = project(current[left] + step * gradient.sign_(), images[left], epsilon)
             current = current.index_copy(0, left, moved)
             if target.judge is not None:
@@ -78,4 +83,4 @@ class PGD:
                 left = left[~won]
                 if len(left) == 0:
                     break
-        return current, losses, fooled
+        return current, fooled

@@ -64,9 +64,24 @@ class EngineManifest:
         """
         try:
             channels, height, width = value["input_shape"]
-            return EngineManifest(**{**value, "input_shape": (channels, height, width)})
+            manifest = EngineManifest(**{**value, "input_shape": (channels, height, width)})
+            for name, kind in _KINDS.items():
+                if not isinstance(getattr(manifest, name), kind):
+                    raise TypeError(f"{name} is {getattr(manifest, name)!r}")
+            return manifest
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the engine's manifest is not whole ({error}): build the engine again") from error
+
+
+_KINDS: Mapping[str, type] = {
+    "backend": str,
+    "backend_version": str,
+    "precision": str,
+    "classes": int,
+    "weights_bytes": int,
+    "engine_bytes": int,
+    "options": dict,
+}
 
 
 class Backend(ABC):

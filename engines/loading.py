@@ -76,11 +76,15 @@ def graph_signature(graph: Path) -> tuple[tuple[int, int, int], int]:
     """Return the shape of one image and the number of classes of an ONNX classifier.
 
     Raises:
-        InputError: not one input (batch, channels, height, width) and one output (batch, classes).
+        InputError: no whole ONNX file, or not one float32 input (batch, channels, height, width) and one output
+            (batch, classes) of which the batch size alone is free.
     """
     import onnx
 
-    model = onnx.load(str(graph), load_external_data=False)
+    try:
+        model = onnx.load(str(graph), load_external_data=False)
+    except Exception as error:  # protobuf's and the system's
+        raise InputError(f"{graph} cannot be read as an ONNX graph ({error}): export it again") from error
     initial = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initial]
     shapes = [_dims(value) for value in (*inputs, *model.graph.output)]
@@ -89,9 +93,14 @@ def graph_signature(graph: Path) -> tuple[tuple[int, int, int], int]:
             f"{graph} must have one input (batch, channels, height, width) and one output (batch, classes), "
             f"found {shapes}"
         )
-    (_, channels, height, width), (_, classes) = shapes
+    (batch, channels, height, width), (_, classes) = shapes
     if 0 in (channels, height, width, classes):
-        raise InputError(f"{graph} must fix channels, height, width and classes, found {shapes}")
+        raise InputError(f"{graph} must fix channels, height, width and classes, found {shapes} (0 is free)")
+    if batch != 0:
+        raise InputError(f"{graph} takes batches of {batch} alone: export it with a free batch size")
+    if (kind := inputs[0].type.tensor_type.elem_type) != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind)
+        raise InputError(f"{graph} takes images as {name}: export it with an input of float32 pixels in [0, 1]")
     return (channels, height, width), classes
 
 

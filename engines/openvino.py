@@ -87,9 +87,12 @@ class OpenVINOEngine(Engine):
         }
         if self.options.threads:
             settings["INFERENCE_NUM_THREADS"] = self.options.threads
-        self._request = core.compile_model(model, _DEVICE, settings).create_infer_request()
+        self._compiled = core.compile_model(model, _DEVICE, settings)
+        self._request: Any = None
 
     def _infer(self, images: Array) -> Array:
+        if self._request is None:
+            self._request = self._compiled.create_infer_request()
         self._request.infer([images], share_inputs=True)
         scores: Array = self._request.get_output_tensor().data.astype(np.float32, copy=False)
         return scores
@@ -97,8 +100,9 @@ class OpenVINOEngine(Engine):
     def _bind(self, images: Array) -> Callable[[], None]:
         import openvino as ov
 
-        self._request.set_input_tensor(ov.Tensor(images, shared_memory=True))
-        request = self._request
+        # A request of its own: `infer` would put its images in the place of these.
+        request = self._compiled.create_infer_request()
+        request.set_input_tensor(ov.Tensor(images, shared_memory=True))
 
         # The tensor shares the array's memory, so the array must live as long as the function.
         def run(_keep: Array = images) -> None:
@@ -107,7 +111,7 @@ class OpenVINOEngine(Engine):
         return run
 
     def _deactivate(self) -> None:
-        del self._request
+        del self._request, self._compiled
 
 
 def _last_line(error: Exception) -> str:

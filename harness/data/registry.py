@@ -46,11 +46,20 @@ def find(name: str, *, path: Path | None = None, data_dir: Path | None = None, s
         from harness.data import factory
 
         return factory.find(name, location)
-    if name not in _FINDERS:
-        raise unknown_name("data set", name, [*NAMES, "package.module:callable"])
+    check_name(name)
     module, function = _FINDERS[name].split(":")
     source: Source = getattr(import_module(module), function)(location)
     return source
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not one of `NAMES`.
+
+    Raises:
+        InputError: with the nearest known name.
+    """
+    if name not in _FINDERS:
+        raise unknown_name("data set", name, [*NAMES, "package.module:callable"])
 
 
 def fingerprint(source: Source) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -11,6 +12,7 @@ from contracts.errors import InputError
 from engines import registry as backends
 from engines.backend import Precision
 from harness.attacks import registry as attacks
+from harness.data import registry as data_sets
 from harness.measurement.window import PROFILES
 from harness.models.build import check_name
 from harness.robustness.arms import ARMS
@@ -45,9 +47,18 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 _LISTED, _DISTINCT = BeforeValidator(_listed), AfterValidator(_distinct)
 
-Epsilon = Annotated[float, Field(gt=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
+
+def _data_set(name: str) -> str:
+    if ":" not in name:  # a user's own is found when its images are wanted: a board that measures has no need of them
+        data_sets.check_name(name)
+    return name
+
+
+# Strict: true is no number, and "5" is a string.
+Epsilon = Annotated[float, Field(gt=0.0, le=1.0, strict=True)]
+Positive = Annotated[float, Field(gt=0.0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0.0, strict=True)]
+AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
 Calibrator = Annotated[str, _among("calibrator", CALIBRATORS)]
 Backends = Annotated[
     tuple[Annotated[str, _among("backend", (*backends.NAMES, backends.AUTO))], ...], _LISTED, _DISTINCT
@@ -62,7 +73,7 @@ Batches = Annotated[tuple[AtLeastOne, ...], _LISTED, _DISTINCT]
 class Data(Section):
     """Which images; `size` resizes an image folder."""
 
-    name: str = "digits"
+    name: Annotated[str, AfterValidator(_data_set)] = "digits"
     path: str | None = None
     size: AtLeastOne | None = None
     calibration_samples: AtLeastOne = 512
@@ -91,7 +102,7 @@ class Learning(Section):
     epsilon: Epsilon = 0.05
     learning_rate: Positive = 0.1
     batch_size: AtLeastOne = 128
-    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    weight_decay: NotNegative = 5e-4
     flip: bool = False
     pgd_steps: AtLeastOne = 7
 
@@ -106,7 +117,7 @@ class Prune(Section):
     """Structured pruning; `sparsity` is the share of channels that go."""
 
     method: Literal["none", "l1"] = "none"
-    sparsity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    sparsity: Annotated[float, Field(gt=0.0, lt=1.0, strict=True)] = 0.5
     round_to: AtLeastOne = 8
 
 
@@ -145,13 +156,13 @@ class Measure(Section):
 
     batch: Batches = (1, 64)
     profile: Annotated[str, _among("profile", tuple(PROFILES))] = "quick"
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, strict=True)] = 0
 
 
 class Experiment(Section):
     """A whole experiment."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     data: Data = Data()
     model: Model = Model(name="digits-cnn")
     train: Train = Train()
@@ -166,6 +177,9 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _attacks_are_known(self) -> Experiment:
         for name, settings in self.attack.items():
+            for key, value in settings.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise InputError(f"attack.{name}.{key}: Input should be a finite number, got {value}")
             attacks.attack(name, settings)
         return self
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contracts.errors import HarnessError
-from contracts.files import sha256_file
+from contracts.errors import HarnessError, InputError
+from contracts.files import sha256_file, sha256_json
 from harness.callables import find_callable
 from harness.workflow.artifact import ExternalInput
 
@@ -56,8 +56,10 @@ class Context:
     def _fingerprint(self) -> str | None:
         from harness.data.registry import fingerprint
 
+        data = self.experiment.data
         try:
-            return fingerprint(self.source)
+            # The same files give other images under another name or at another size.
+            return sha256_json([data.name, data.size, fingerprint(self.source)])
         except HarnessError:
             return None  # the data is not here; whoever needs the images says so
 
@@ -72,11 +74,21 @@ class Context:
         model = self.experiment.model
         found = []
         if model.factory:
-            found.append(ExternalInput("model factory", _digest_of(find_callable(model.factory, "model.factory").file)))
+            found.append(ExternalInput("model factory", _digest_of_factory(model.factory)))
         if model.checkpoint:
             found.append(ExternalInput("given checkpoint", _digest_of(Path(model.checkpoint))))
         return tuple(found)
 
 
-def _digest_of(path: Path | None) -> Callable[[], str | None]:
-    return lambda: sha256_file(path) if path is not None and path.is_file() else None
+def _digest_of(path: Path) -> Callable[[], str | None]:
+    return lambda: sha256_file(path) if path.is_file() else None
+
+
+def _digest_of_factory(name: str) -> Callable[[], str | None]:
+    def digest() -> str | None:
+        try:
+            return sha256_file(find_callable(name, "model.factory").file)
+        except InputError:
+            return None  # a board that measures has no need of it; building the model says what is wrong
+
+    return digest

@@ -1,11 +1,13 @@
 """Artifacts: folders in the run folder that are made once, recognised by their digest, and made again when that is due.
 
 Every artifact is a folder with its files and a `manifest.json`, which is written last inside a staging folder that then
-takes the artifact's place in one rename: an artifact is whole or absent, whenever the process is killed.
+takes the artifact's place in one rename: an artifact is whole or absent, whenever the process is killed. The manifest
+carries a digest of every file, and a seal over itself.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import InputError
-from contracts.files import read_json, sha256_file, sha256_json, write_json
+from contracts.files import canonical_json, read_json, sha256_file, sha256_json, write_json
 
 MANIFEST = "manifest.json"
+SEAL = "seal"
+"""The manifest's key for the digest over everything else in it."""
 
 Made = Mapping[str, Any]
 """What a stage says of what it made; lies in the manifest beside the digests."""
@@ -98,11 +102,12 @@ def read_artifact(folder: Path) -> Artifact | None:
         files = manifest["files"]
         for name, expected in files.items():
             file = folder / name
-            if not file.exists():
+            if not file.is_file():
                 raise InputError(f"{file} is missing")
             if file.stat().st_size != expected["bytes"] or sha256_file(file) != expected["sha256"]:
                 raise InputError(f"{file} is not the file that was written (its digest differs)")
-        if manifest["sha256"] != _digest(files) or not {"kind", "parents", "settings", "info"} <= manifest.keys():
+        whole = {"kind", "parents", "settings", "info"} <= manifest.keys() and manifest["sha256"] == _digest(files)
+        if not whole or manifest.get(SEAL, _seal(manifest)) != _seal(manifest):
             raise InputError(f"{path} was altered")
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not whole ({error!r})") from error
@@ -118,6 +123,9 @@ def write_artifact(task: Task, folder: Path, parents: tuple[Artifact, ...], stam
         parents: whole artifacts, in the order of the task's.
         stamp: time and version, for the manifest.
     """
+    # What is made from an input that changes meanwhile counts as made from the older one.
+    ancestry = [_descent(*pair) for pair in zip(task.parents, parents, strict=True)]
+    ancestry += [{"kind": given.kind, "path": None, "sha256": given.digest()} for given in task.inputs]
     staging = folder.with_name(f".{folder.name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -128,10 +136,7 @@ def write_artifact(task: Task, folder: Path, parents: tuple[Artifact, ...], stam
             for file in sorted(staging.rglob("*"))
             if file.is_file()
         }
-        ancestry: list[dict[str, Any]] = [{"kind": parent.kind, "path": task.path, "sha256": parent.sha256}
-                    for task, parent in zip(task.parents, parents, strict=True)]  # fmt: skip
-        ancestry += [{"kind": given.kind, "path": None, "sha256": given.digest()} for given in task.inputs]
-        manifest = {
+        manifest: dict[str, Any] = {
             "kind": task.kind,
             "stage": task.stage,
             "sha256": _digest(files),
@@ -144,6 +149,8 @@ def write_artifact(task: Task, folder: Path, parents: tuple[Artifact, ...], stam
         }
         if "engine" in info:
             manifest["engine"] = info["engine"]  # where engines look for their own description
+        manifest = json.loads(canonical_json(manifest))  # as it will be read back
+        manifest[SEAL] = _seal(manifest)
         write_json(staging / MANIFEST, manifest)
         _replace(folder, staging)
     finally:
@@ -155,8 +162,32 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return sha256_json({name: entry["sha256"] for name, entry in files.items()})
 
 
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return sha256_json({key: value for key, value in manifest.items() if key != SEAL})
+
+
+def _descent(task: Task, parent: Artifact) -> dict[str, Any]:
+    """Describe a parent so that its child can be judged where the parent itself is not at hand."""
+    return {
+        "kind": parent.kind,
+        "path": task.path,
+        "sha256": parent.sha256,
+        "settings": dict(task.settings),
+        "parents": parent.manifest["parents"],
+    }
+
+
+def is_known(folder: Path) -> bool:
+    """Say whether an artifact lies in a folder, or lay there until a killed process was about to replace it."""
+    return folder.exists() or _old(folder).exists()
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
 def _replace(folder: Path, staging: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
+    old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.replace(old)

@@ -11,7 +11,7 @@ from typing import Any
 from contracts.errors import InputError
 from contracts.files import canonical_json
 from harness import __version__
-from harness.workflow.artifact import Artifact, Task, read_artifact, write_artifact
+from harness.workflow.artifact import Artifact, Task, is_known, read_artifact, write_artifact
 
 Say = Callable[[str, str], None]
 """Told a stage's name and a sentence about it."""
@@ -34,7 +34,7 @@ class Ledger:
         """Return a task's artifact, made now unless it is up to date; its parents come first.
 
         An artifact that was carried here without its parents is taken as it is: a board measures engines whose
-        training it never saw.
+        training it never saw. It is made again only if the record of its parents names other settings than today's.
 
         Args:
             task: what is wanted.
@@ -63,10 +63,8 @@ class Ledger:
             return None
         if found is None or _difference(found.manifest["settings"], task.settings):
             return None
-        parents = [self.peek(parent) if self._exists(parent) else None for parent in task.parents]
-        recorded = found.manifest["parents"]
-        known = all(parent is None or parent.sha256 == entry["sha256"] for parent, entry in zip(parents, recorded))  # noqa: B905
-        return found if known else None
+        pairs = zip(task.parents, found.manifest["parents"])  # noqa: B905  inputs follow the parents
+        return found if all(self._unchanged(parent, entry) for parent, entry in pairs) else None
 
     def ancestry(self, task: Task) -> list[Artifact]:
         """Return a task's artifact and all that it was made from, oldest first, as far as they are here."""
@@ -98,7 +96,15 @@ class Ledger:
             return None
 
     def _exists(self, task: Task) -> bool:
-        return (self._folder / task.path).exists()
+        return is_known(self._folder / task.path)
+
+    def _unchanged(self, parent: Task, entry: Mapping[str, Any]) -> bool:
+        if entry["path"] != parent.path:
+            return False
+        if not self._exists(parent):
+            return _inherited(entry, parent) is None
+        here = self.peek(parent)
+        return here is not None and here.sha256 == entry["sha256"]
 
     def _stale(self, task: Task, found: Artifact) -> str | None:
         """Return why an artifact is out of date, None where it is not."""
@@ -107,19 +113,40 @@ class Ledger:
         recorded = found.manifest["parents"]
         if len(recorded) != len(task.parents) + len(task.inputs):
             return "it is made from something else now"
-        for parent, entry in zip(task.parents, recorded[: len(task.parents)], strict=True):
-            if entry["path"] != parent.path or (self._exists(parent) and self.ensure(parent).sha256 != entry["sha256"]):
-                return f"{parent.path} changed"
+        pairs = zip(task.parents, recorded)  # noqa: B905  inputs follow the parents
+        for reason in (self._changed(*pair) for pair in pairs):
+            if reason:
+                return reason
         for given, entry in zip(task.inputs, recorded[len(task.parents) :], strict=True):
             digest = given.digest()
             if digest is not None and digest != entry["sha256"]:
                 return f"the {given.kind} changed"
         return None
 
+    def _changed(self, parent: Task, entry: Mapping[str, Any]) -> str | None:
+        """Return how a parent differs from what is on record, None where it does not; a parent that is here is made."""
+        if entry["path"] != parent.path:
+            return f"it was made from {entry['path']} and is made from {parent.path} now"
+        if not self._exists(parent):
+            return _inherited(entry, parent)
+        return f"{parent.path} changed" if self.ensure(parent).sha256 != entry["sha256"] else None
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+
+def _inherited(entry: Mapping[str, Any], parent: Task) -> str | None:
+    """Return what differs between the settings that an absent parent was made with, by the record, and today's."""
+    if difference := _difference(entry.get("settings", parent.settings), parent.settings):
+        return difference
+    pairs = zip(entry.get("parents", ()), parent.parents)  # noqa: B905  inputs follow the parents
+    return next((found for each, task in pairs if (found := _inherited(each, task))), None)
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any], within: str = "") -> str | None:
     """Name the first setting that differs."""
     for key in sorted(old.keys() | new.keys()):
-        if canonical_json(old.get(key)) != canonical_json(new.get(key)):
-            return f"{key} was {canonical_json(old.get(key))} and is {canonical_json(new.get(key))}"
+        was, now = old.get(key), new.get(key)
+        if canonical_json(was) == canonical_json(now):
+            continue
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            return _difference(was, now, f"{within}{key}.")
+        return f"{within}{key} was {canonical_json(was)} and is {canonical_json(now)}"
     return None

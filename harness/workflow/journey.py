@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from contracts.errors import InputError, InvalidMeasurementError
 from engines.backend import GraphKind, Precision
@@ -113,7 +113,7 @@ class Journey:
             parts: what to do; the other part joins the result where it is up to date.
             choice: which engines.
             again: do it even if it is up to date.
-            require_valid: refuse measurements that are not valid.
+            require_valid: refuse measurements that are not valid; one that lies here is made again.
 
         Raises:
             InvalidMeasurementError: a window is not valid and `require_valid` is set; the results are written.
@@ -121,7 +121,7 @@ class Journey:
         folders = []
         reasons: list[str] = []
         for engine in self._engines(choice):
-            fragments = self._fragments(engine, parts, again)
+            fragments = self._fragments(engine, parts, again, require_valid)
             folders.append(assemble.assemble(self._context, fragments, self._device, self._place))
             if fragments.measurement is not None and "measure" in parts:
                 reasons += _doubts(fragments.measurement.manifest["info"])
@@ -142,7 +142,7 @@ class Journey:
         possible = [pair for pair in pairs if len(names) == 1 or pair[1] in find_backend(pair[0]).precisions]
         return [self.engine(name, precision) for name, precision in possible or pairs]
 
-    def _fragments(self, engine: Task, parts: Sequence[Part], again: bool) -> assemble.Fragments:
+    def _fragments(self, engine: Task, parts: Sequence[Part], again: bool, require_valid: bool) -> assemble.Fragments:
         context, ledger, device = self._context, self._ledger, self._device
         made = ledger.ensure(engine)
         clean = evaluate.clean_task(context, engine, self.final, device)
@@ -158,7 +158,9 @@ class Journey:
             for attack in attacks:
                 ledger.ensure(attack, again=again)
         if "measure" in parts:
-            ledger.ensure(measured, again=again)
+            kept = ledger.peek(measured) if require_valid else None
+            doubtful = kept is not None and bool(_doubts(kept.manifest["info"]))
+            ledger.ensure(measured, again=again or doubtful)
         return assemble.Fragments(
             engine=made,
             lineage=tuple(ledger.ancestry(engine)),
@@ -169,8 +171,11 @@ class Journey:
         )
 
 
-def _doubts(measurement: dict[str, object]) -> list[str]:
+def _doubts(measurement: Mapping[str, Any]) -> list[str]:
+    """Return why a measurement is not valid; nothing where it is."""
     device = measurement["device"]
-    assert isinstance(device, dict)
     failed = [str(measurement["latency_reason"])] if measurement["latency_reason"] else []
-    return failed + ([] if device["valid"] else [str(reason) for reason in device["reasons"]])
+    windows = [
+        str(reason) for latency in measurement["latency"] if not latency["valid"] for reason in latency["reasons"]
+    ]
+    return failed + windows + ([] if device["valid"] else [str(reason) for reason in device["reasons"]])

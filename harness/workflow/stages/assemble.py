@@ -59,12 +59,14 @@ def assemble(context: Context, fragments: Fragments, device: str, place: Environ
     folder = context.folder / "results" / device / identity
     if (folder / RESULT).exists():
         return folder
-    staging = folder.with_name(f".{identity}.staging")
+    # Beside the results, not among them: whoever lists those must not see half of one after a kill.
+    staging = context.folder / f".{identity}.staging"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        write_text(staging / RESULT, _document(context, fragments, device, identity, created, place))
         _copy_arrays(fragments, staging)
+        write_text(staging / RESULT, _document(context, fragments, device, identity, created, place))
+        folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)  # a folder without a document is the rest of something killed
         staging.replace(folder)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import traceback
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contracts.errors import HarnessError
+from contracts.errors import HarnessError, MissingDependencyError
 from harness.cli.options import Asked
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from harness.workflow.settings import Resolved
 
 _KEPT = "is up to date"
+
+_TRAINING_PACKAGES = frozenset({"onnxscript", "safetensors", "sklearn", "torch", "torch_pruning", "torchvision"})
+"""The packages of the extra `train`, by the names they are imported under."""
 
 
 class InternalError(HarnessError):
@@ -75,10 +79,19 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
             raise
         except Exception as error:
             log(folder, traceback.format_exc())
-            raise InternalError(
-                f"this is a bug of the harness ({type(error).__name__}): please report it with the traceback in "
-                f"{folder / LOG}"
-            ) from error
+            raise _explained(error, folder / LOG) from error
+
+
+def _explained(error: Exception, log: Path) -> HarnessError:
+    """Say what ended a command: a package that is not installed, or else a bug of ours."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _TRAINING_PACKAGES:
+        return MissingDependencyError(
+            f"this needs {error.name}, which is not installed: install it with: "
+            "pip install 'edge-robustness-harness[train]'"
+        )
+    return InternalError(
+        f"this is a bug of the harness ({type(error).__name__}): please report it with the traceback in {log}"
+    )
 
 
 def engine_choice(backend: tuple[str, ...] | None, precision: tuple[str, ...] | None) -> EngineChoice:
@@ -105,14 +118,19 @@ def show(folders: list[Path], as_json: bool) -> None:
     from reports.store import StoredResult, read_result
 
     results: list[StoredResult] = [read_result(folder) for folder in folders]
-    if as_json:
-        click.echo(json.dumps([result.document.model_dump(mode="json") for result in results], indent=2))
-        return
-    from rich.console import Console
+    try:
+        if as_json:
+            click.echo(json.dumps([result.document.model_dump(mode="json") for result in results], indent=2))
+        else:
+            from rich.console import Console
 
-    from reports.terminal import print_report
+            from reports.terminal import print_report
 
-    print_report(Console(), results)
+            print_report(Console(), results)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        # The reader left (`| head`); rich and click would end with 1, which reads as a failed gate.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _with_asides(resolved: Resolved, asides: Mapping[str, Mapping[str, Any]]) -> Any:

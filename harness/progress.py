@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -38,30 +38,29 @@ class Silent:
 class TerminalBars:
     """Draws bars with the time left on a console, each only once its work has lasted `APPEARS_AFTER_S`."""
 
+    _REFRESHES_PER_S = 4  # more would cost a core that may be measured at the time
+
     def __init__(self, console: Console) -> None:
         self._console = console
 
     @contextmanager
     def bar(self, description: str, total: float) -> Iterator[Advance]:
         """Yield a function that moves the bar on; the bar is removed when the work ends."""
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        drawing = RichProgress(*columns, console=self._console, transient=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        drawing = RichProgress(
+            *columns, console=self._console, transient=True, refresh_per_second=self._REFRESHES_PER_S
+        )
         task = drawing.add_task(description, total=total)
-        started = time.monotonic()
-        shown = False
-
-        def advance(amount: float) -> None:
-            nonlocal shown
-            drawing.advance(task, amount)
-            if not shown and time.monotonic() - started > APPEARS_AFTER_S:
-                drawing.start()
-                shown = True
-
+        # A timer, because work that reports seldom must show too that it is alive.
+        appearance = threading.Timer(APPEARS_AFTER_S, drawing.start)
+        appearance.daemon = True
+        appearance.start()
         try:
-            yield advance
+            yield lambda amount: drawing.advance(task, amount)
         finally:
-            if shown:
-                drawing.stop()
+            appearance.cancel()
+            appearance.join()
+            drawing.stop()

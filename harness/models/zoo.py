@@ -42,7 +42,7 @@ def convolutional(
 
 
 def cnn8(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Return the 8-layer CNN of arXiv 2403.09441: six convolutions, two linear layers; 558k parameters on 28x28x1."""
+    """Return the 8-layer CNN of arXiv 2403.09441: six convolutions, two linear layers; 550k parameters on 28x28x1."""
     widths = [(32, 1), (32, 2), (64, 1), (64, 2), (128, 1), (128, 2)]
     return convolutional(input_shape, classes, widths=widths, hidden=128)
 

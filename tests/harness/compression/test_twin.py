@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from small_networks import Residual, Shared, pixels, plain, settled
+from torch import Tensor, nn
+
+from calibration.table import CalibrationTable, TensorScale
+from contracts.errors import InputError
+from harness.compression.twin import Twin
+
+IMAGES = pixels(16, 1, 8, 8)
+
+
+def batches() -> Iterator[Tensor]:
+    yield from torch.split(IMAGES, 5)
+
+
+def calibrated(model: nn.Module, calibrator: str = "minmax") -> Twin:
+    twin = Twin(model)
+    twin.calibrate(calibrator, batches())
+    return twin
+
+
+@pytest.mark.parametrize("make", [plain, Residual])
+def test_off_it_is_the_model_and_on_it_is_close(make: type[nn.Module]) -> None:
+    model = settled(make())
+    twin = calibrated(model)
+    with torch.no_grad():
+        exact, on, off = model(IMAGES), twin(IMAGES), twin.quantize(False)(IMAGES)
+    torch.testing.assert_close(off, exact, rtol=1e-4, atol=1e-4)
+    assert 1e-4 < (on - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_the_model_that_it_is_made_of_stays_float() -> None:
+    model = settled(plain())
+    before, names = model(IMAGES), set(model.state_dict())
+    first = calibrated(model)
+    second = Twin(model)
+    torch.testing.assert_close(model(IMAGES), before, rtol=0, atol=0)
+    assert set(model.state_dict()) == names
+    own = {id(quantizer) for quantizer in first.weight_quantizers().values()}
+    assert not own & {id(quantizer) for quantizer in second.weight_quantizers().values()}
+
+
+@pytest.mark.parametrize("make", [plain, Residual])
+def test_a_table_and_weights_make_the_same_twin_again(make: type[nn.Module], tmp_path: Path) -> None:
+    twin = calibrated(settled(make()))
+    twin.table("minmax", (1, 2)).write(tmp_path / "table.json")
+    again = Twin(settled(make(), seed=9))
+    assert not torch.equal(again(IMAGES), twin(IMAGES))
+    again.load_weights(twin.weights())
+    again.load_table(CalibrationTable.read(tmp_path / "table.json"))
+    assert torch.equal(again(IMAGES), twin(IMAGES))
+    assert again.table("minmax", (1, 2)) == twin.table("minmax", (1, 2))
+
+
+def test_a_plain_network_is_quantized_in_front_of_every_layer() -> None:
+    twin = Twin(settled(plain()))
+    assert set(twin.weight_quantizers()) == {"0", "3", "6"}
+    assert len(twin.activation_quantizers()) == 3
+    outputs = [node.name for node in twin.network.graph.nodes if "activation_quantizers" in str(node.target)]
+    assert len(outputs) == 3
+    last = next(node for node in twin.network.graph.nodes if node.op == "output").args[0]
+    assert last.target == "6", "logits are not quantized"
+
+
+def test_a_residual_network_has_one_quantizer_a_tensor_at_every_place() -> None:
+    twin = Twin(settled(Residual()))
+    nodes = {node.name: node for node in twin.network.graph.nodes}
+    # The stem's output feeds two convolutions and is quantized once; both sides of the sum and the pool's input are.
+    assert set(twin.activation_quantizers()) == {"images", "relu", "first", "skip", "relu_1", "flatten"}
+    assert set(twin.weight_quantizers()) == {"stem", "first", "skip", "head"}
+    (behind_the_stem,) = nodes["relu"].users
+    assert {user.name for user in behind_the_stem.users} == {"first", "skip"}
+    assert all("activation_quantizers" in str(source.target) for source in nodes["add"].all_input_nodes)
+    (pooled,) = nodes["pool"].all_input_nodes
+    assert "activation_quantizers" in str(pooled.target)
+
+
+def test_inputs_given_by_name_and_names_of_methods_are_quantized() -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, values: Tensor) -> Tensor:
+            out: Tensor = self.conv(input=values)
+            return out
+
+    twin = Twin(ByName().eval())
+    assert set(twin.activation_quantizers()) == {"values"}
+    assert set(twin.weight_quantizers()) == {"conv"}
+
+
+def test_a_sum_with_a_number_is_no_residual() -> None:
+    class Shift(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images + 0.5
+
+    assert Twin(Shift().eval()).activation_quantizers() == {}
+
+
+def test_scales_come_from_the_float_model_alone() -> None:
+    model = settled(plain())
+    twin = Twin(model)
+    for quantizer in twin.activation_quantizers().values():
+        quantizer.scale.fill_(1e-3)  # would clip everything behind
+    twin.calibrate("minmax", batches())
+    inner = model[:3](IMAGES).detach().abs().max()  # type: ignore[index]
+    assert float(twin.activation_quantizers()["_2"].scale) == pytest.approx(float(inner) / 127, rel=1e-4)
+    assert all(quantizer.observer is None for quantizer in twin.activation_quantizers().values())
+    assert all(quantizer.enabled for quantizer in twin.activation_quantizers().values())
+
+
+def test_how_images_are_batched_does_not_change_the_scales() -> None:
+    one, other = Twin(settled(plain())), Twin(settled(plain()))
+    one.calibrate("percentile", iter([IMAGES]))
+    other.calibrate("percentile", iter(torch.split(IMAGES.flip(0), 3)))
+    for name, quantizer in one.activation_quantizers().items():
+        torch.testing.assert_close(other.activation_quantizers()[name].scale, quantizer.scale)
+
+
+def test_a_channel_of_zeros_does_not_break_the_twin() -> None:
+    model = settled(plain())
+    with torch.no_grad():
+        model.get_parameter("3.weight")[4] = 0
+    twin = calibrated(model)
+    scales = twin.table("minmax", ()).tensors["3.weight"].scales
+    assert min(scales) > 0
+    assert max(scales) < float("inf")
+    assert twin(IMAGES).isfinite().all()
+
+
+def test_activations_that_are_not_finite_are_named() -> None:
+    model = settled(plain())
+    with torch.no_grad():
+        model.get_parameter("3.bias")[0] = float("nan")
+    with pytest.raises(InputError, match=r"activations of _5 are not finite"):
+        calibrated(model)
+
+
+def test_calibration_without_images_or_with_an_unknown_calibrator_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no calibration images: set data\.calibration_samples"):
+        Twin(settled(plain())).calibrate("minmax", iter(()))
+    with pytest.raises(InputError, match="unknown calibrator 'entropi'"):
+        calibrated(settled(plain()), "entropi")
+
+
+def test_a_table_of_another_model_is_refused() -> None:
+    table = calibrated(settled(plain())).table("minmax", ())
+    with pytest.raises(InputError, match="does not belong to this model: they differ in"):
+        Twin(settled(Residual())).load_table(table)
+    narrower = {**table.tensors, "3.weight": TensorScale((0.1,) * 15, 0)}
+    with pytest.raises(InputError, match=r"they differ in 3\.weight"):
+        Twin(settled(plain())).load_table(replace(table, tensors=narrower))
+    with pytest.raises(InputError, match="one of 8 bits and the model quantizes to 4"):
+        Twin(settled(plain()), bits=4).load_table(table)
+
+
+def test_more_bits_are_closer() -> None:
+    model = settled(plain())
+    errors = []
+    for bits in (3, 4, 6, 8, 12):
+        twin = Twin(model, bits)
+        twin.calibrate("minmax", batches())
+        errors.append(float((twin(IMAGES) - model(IMAGES)).abs().mean()))
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_gradients_reach_images_and_weights_also_of_a_layer_that_is_called_twice() -> None:
+    twin = Twin(settled(Shared()))
+    images = pixels(4, 2, 4, 4).requires_grad_()
+    twin.calibrate("minmax", iter([images.detach()]))
+    twin.train().follow_ranges(True)(images).square().sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    for name, parameter in twin.named_parameters():
+        assert parameter.grad is not None, name
+
+
+def test_ranges_follow_the_activations_in_training_where_asked_alone() -> None:
+    for following in (False, True):
+        twin = calibrated(settled(plain()))
+        before = {name: float(quantizer.scale) for name, quantizer in twin.activation_quantizers().items()}
+        twin.train().follow_ranges(following)(IMAGES * 3)
+        moved = [name for name, q in twin.activation_quantizers().items() if float(q.scale) != before[name]]
+        assert moved == (list(before) if following else [])
+        twin.eval()(IMAGES * 9)
+        assert [n for n, q in twin.activation_quantizers().items() if float(q.scale) != before[n]] == moved
+
+
+@pytest.mark.parametrize("make", [plain, Residual])
+def test_the_exported_graph_is_the_twin(make: type[nn.Module], tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    import onnx
+
+    from calibration.qdq_graph import store_integer_weights, translations
+    from engines.onnxruntime import session
+    from harness.models.onnx_graph import export
+
+    twin = calibrated(settled(make()))
+    graph = store_integer_weights(export(twin, (1, 8, 8), translations()))
+    onnx.save(graph, str(tmp_path / "graph.onnx"))
+    operators = [node.op_type for node in graph.graph.node]
+    assert operators.count("QuantizeLinear") == len(twin.activation_quantizers())
+    assert operators.count("DequantizeLinear") == len(twin.activation_quantizers()) + len(twin.weight_quantizers())
+    images = pixels(200, 1, 8, 8, seed=5)
+    (found,) = session(tmp_path / "graph.onnx", optimise=False).run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        expected = twin(images).numpy()
+        plain_scores = twin.quantize(False)(images).numpy()
+    # A rounding that falls to the other side of a step's edge travels to the scores of a few images.
+    assert np.median(np.abs(found - expected)) < 1e-5
+    assert (found.argmax(1) != expected.argmax(1)).sum() <= 2
+    assert np.median(np.abs(plain_scores - expected)) > 1e-4, "the case must tell the twin from the float model"

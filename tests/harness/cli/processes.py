@@ -1,0 +1,98 @@
+"""The command `harness`, as a process of its own and inside this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TINY_SETTINGS = (
+    "train.epochs=4",
+    "finetune.epochs=2",
+    "eval.samples=60",
+    "measure.batch=1",
+    "build.precision=int8",
+)
+TINY = tuple(word for setting in TINY_SETTINGS for word in ("--set", setting))
+"""The shortest journey whose numbers say something: a model that is right more often than not."""
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of a process."""
+    return [sys.executable, "-m", "harness", *arguments]
+
+
+def run(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> Ended:
+    """Run a process to its end."""
+    found = subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env={**os.environ, **ONE_THREAD, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Ended(found.returncode, found.stdout, found.stderr)
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start a process in a group of its own, as a shell does."""
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=cwd,
+        env={**os.environ, **ONE_THREAD},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def appears(path: Path, process: subprocess.Popen[str], within_s: float = 120.0) -> None:
+    """Wait until a file appears while a process lives."""
+    deadline = time.monotonic() + within_s
+    while not path.exists():
+        assert process.poll() is None, "the process ended before"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def without(packages: Sequence[str], folder: Path) -> dict[str, str]:
+    """Return the environment of a process, and of its children, in which these packages are not installed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nfor name in {list(packages)!r}:\n    sys.modules[name] = None\n"
+    )
+    return {"PYTHONPATH": str(folder)}
+
+
+def tree(folder: Path) -> list[str]:
+    """Return every path below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def digests(workspace: Path) -> dict[str, str]:
+    """Return every artifact's digest but those of what holds times."""
+    manifests = [path for path in workspace.rglob("manifest.json") if "measurement-" not in str(path)]
+    return {str(path.parent.relative_to(workspace)): json.loads(path.read_text())["sha256"] for path in manifests}

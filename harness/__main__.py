@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from contracts.errors import DONE, INTERNAL_ERROR, INTERRUPTED, HarnessError
+from contracts.errors import DONE, INTERRUPTED, HarnessError
 from harness import __version__
 from harness.cli import build, eval, measure, report, run, stage
+from harness.cli.opening import explained
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,10 +62,9 @@ def main() -> None:
     except Exception as error:
         log = Path(tempfile.mkstemp(prefix="harness-", suffix=".log")[1])
         log.write_text(traceback.format_exc(), encoding="utf-8")
-        click.echo(
-            f"error: this is a bug of the harness ({type(error).__name__}): please report it with {log}", err=True
-        )
-        code = INTERNAL_ERROR
+        found = explained(error, log)
+        click.echo(f"error: {found}", err=True)
+        code = found.exit_code
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contracts.errors import HarnessError, MissingDependencyError
+from contracts.errors import HarnessError, InputError, MissingDependencyError
 from harness.cli.options import Asked
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _KEPT = "is up to date"
 
 _TRAINING_PACKAGES = frozenset({"onnxscript", "safetensors", "sklearn", "torch", "torch_pruning", "torchvision"})
 """The packages of the extra `train`, by the names they are imported under."""
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+"""What a disk says that is full or not ours to write on."""
 
 
 class InternalError(HarnessError):
@@ -79,16 +83,24 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
             raise
         except Exception as error:
             log(folder, traceback.format_exc())
-            raise _explained(error, folder / LOG) from error
+            raise explained(error, folder / LOG) from error
 
 
-def _explained(error: Exception, log: Path) -> HarnessError:
-    """Say what ended a command: a package that is not installed, or else a bug of ours."""
+def explained(error: Exception, log: Path) -> HarnessError:
+    """Say what ended a command: a package that is not installed, a disk that is full, or else a bug of ours.
+
+    Args:
+        error: what escaped.
+        log: the file that holds its traceback.
+    """
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in _TRAINING_PACKAGES:
         return MissingDependencyError(
             f"this needs {error.name}, which is not installed: install it with: "
             "pip install 'edge-robustness-harness[train]'"
         )
+    if isinstance(error, OSError) and error.errno in _DISK:
+        what = error.filename or "a file"
+        return InputError(f"{what} cannot be read or written ({error.strerror}): make room or choose another place")
     return InternalError(
         f"this is a bug of the harness ({type(error).__name__}): please report it with the traceback in {log}"
     )

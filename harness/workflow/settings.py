@@ -70,14 +70,24 @@ def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str]) 
     else:
         named = name or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else DEFAULT)
         title, source, values = _named(named)
-        workspace = workspace or RUNS / title
+        workspace = workspace or _default_workspace(title, source)
         if named in built_in() and (workspace / RECORD).exists():
             source = workspace / RECORD
             values = _read(source)
-            title = str(values.pop("name", title))
+            if (held := values.pop("name", title)) != title:
+                raise InputError(
+                    f"{workspace} holds the experiment {held}, not {title}: leave {title} out or choose another "
+                    "--workspace"
+                )
     for override in overrides:
         _override(values, override)
     return Resolved(title, check(values, str(source)), workspace)
+
+
+def _default_workspace(title: str, source: Path) -> Path:
+    if title in {"", ".", ".."} or "/" in title or "\0" in title:
+        raise InputError(f"{source}: name {title!r} cannot be the name of a run folder: choose a plain word")
+    return RUNS / title
 
 
 def check(values: Mapping[str, Any], where: str) -> Experiment:

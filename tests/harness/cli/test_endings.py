@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import tempfile
@@ -78,8 +79,22 @@ def test_a_bug_before_there_is_a_run_folder_leaves_a_log_too(
     ended = invoke("report", "--workspace", str(tmp_path / "w"))
     (log,) = tmp_path.glob("harness-*.log")
     assert ended.code == 70
-    assert ended.err == f"error: this is a bug of the harness (RuntimeError): please report it with {log}\n"
+    assert ended.err == (
+        f"error: this is a bug of the harness (RuntimeError): please report it with the traceback in {log}\n"
+    )
     assert "RuntimeError: index out of range" in log.read_text()
+
+
+@pytest.mark.parametrize("at", ["harness.workflow.stages.train._make", "harness.workflow.settings.resolve"])
+def test_a_full_disk_is_no_bug(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: str) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(at, raising(OSError(errno.ENOSPC, "No space left on device", "/media/card/weights")))
+    ended = invoke("train", "--workspace", str(tmp_path / "w"))
+    assert ended.code == 2
+    assert ended.err == (
+        "error: /media/card/weights cannot be read or written (No space left on device): make room or choose another "
+        "place\n"
+    )
 
 
 def test_an_import_of_ours_that_fails_is_a_bug(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

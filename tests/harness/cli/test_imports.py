@@ -19,7 +19,7 @@ from harness.__main__ import main
 try:
     main()
 except SystemExit as ended:
-    print(json.dumps([ended.code, [name for name in {HEAVY!r} if name in sys.modules]]))
+    print(json.dumps([ended.code, [name for name in {HEAVY!r} if sys.modules.get(name)]]))
 """
 
 

@@ -66,6 +66,21 @@ def test_a_file_goes_by_its_own_name_or_the_one_inside() -> None:
     assert resolve(str(write("mine.toml", "name = 'other'")), None, ()).workspace == Path("runs/other")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "/tmp/elsewhere"])
+def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+    path = write("mine.toml", f"name = '{name}'")
+    with pytest.raises(InputError, match=r"mine\.toml: name .* cannot be the name of a run folder"):
+        resolve(str(path), None, ())
+    assert resolve(str(path), Path("named"), ()).workspace == Path("named")
+
+
+def test_a_run_folder_of_another_experiment_is_not_taken_for_the_named_one() -> None:
+    record(resolve("fashion-mnist", None, ()))
+    with pytest.raises(InputError, match=r"runs/fashion-mnist holds the experiment fashion-mnist, not digits"):
+        resolve("digits", Path("runs/fashion-mnist"), ())
+    assert resolve("fashion-mnist", Path("runs/fashion-mnist"), ()).name == "fashion-mnist"
+
+
 def test_the_run_folders_record_is_the_experiment() -> None:
     record(resolve("digits", None, ["train.epochs=17"]))
     assert resolve("digits", None, ()).experiment.train.epochs == 17

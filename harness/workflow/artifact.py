@@ -126,7 +126,7 @@ def write_artifact(task: Task, folder: Path, parents: tuple[Artifact, ...], stam
     # What is made from an input that changes meanwhile counts as made from the older one.
     ancestry = [_descent(*pair) for pair in zip(task.parents, parents, strict=True)]
     ancestry += [{"kind": given.kind, "path": None, "sha256": given.digest()} for given in task.inputs]
-    staging = folder.with_name(f".{folder.name}.staging")
+    staging = _staging(folder)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
@@ -180,6 +180,16 @@ def _descent(task: Task, parent: Artifact) -> dict[str, Any]:
 def is_known(folder: Path) -> bool:
     """Say whether an artifact lies in a folder, or lay there until a killed process was about to replace it."""
     return folder.exists() or _old(folder).exists()
+
+
+def discard_leftovers(folder: Path) -> None:
+    """Remove what a killed process left beside a whole artifact."""
+    for leftover in (_staging(folder), _old(folder)):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _staging(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.staging")
 
 
 def _old(folder: Path) -> Path:

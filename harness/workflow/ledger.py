@@ -11,7 +11,7 @@ from typing import Any
 from contracts.errors import InputError
 from contracts.files import canonical_json
 from harness import __version__
-from harness.workflow.artifact import Artifact, Task, is_known, read_artifact, write_artifact
+from harness.workflow.artifact import Artifact, Task, discard_leftovers, is_known, read_artifact, write_artifact
 
 Say = Callable[[str, str], None]
 """Told a stage's name and a sentence about it."""
@@ -49,6 +49,7 @@ class Ledger:
         if found is None:
             found = self._make(task)
         else:
+            discard_leftovers(found.folder)
             self._say(task.stage, f"{task.path} is up to date")
         self._known[task.path] = found
         return found

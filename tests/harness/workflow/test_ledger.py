@@ -251,6 +251,15 @@ def test_a_kill_between_the_two_renames_does_not_hide_that_a_parent_is_out_of_da
     assert leftovers(folder) == []
 
 
+@pytest.mark.parametrize("kind", ["old", "staging"])
+def test_what_a_killed_process_left_beside_a_whole_artifact_goes(chain: Chain, folder: Path, kind: str) -> None:
+    ensure(folder, chain.joined)
+    shutil.copytree(folder / "texts/copy", folder / f"texts/.copy.{kind}")
+    _, said = ensure(folder, chain.joined)
+    assert said == [f"{path} is up to date" for path in ALL]
+    assert leftovers(folder) == []
+
+
 def test_another_parent_is_a_reason(chain: Chain, folder: Path) -> None:
     ensure(folder, chain.joined)
     other = replace(chain.loud, parents=(chain.length,))

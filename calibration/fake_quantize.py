@@ -83,10 +83,7 @@ class ActivationQuantizer(nn.Module):
     Attributes:
         enabled: off, the module is the identity.
         observer: while set, it sees every batch that passes.
-        following: in training mode the range follows a moving average of each batch's largest magnitude.
     """
-
-    _MOMENTUM = 0.05
 
     scale: Tensor
 
@@ -94,7 +91,6 @@ class ActivationQuantizer(nn.Module):
         super().__init__()
         self.bits = bits
         self.enabled = True
-        self.following = False
         self.observer: Observer | None = None
         self.register_buffer("scale", torch.tensor(1.0))
 
@@ -104,11 +100,7 @@ class ActivationQuantizer(nn.Module):
             self.observer.see(x.detach().float().cpu().numpy())
         if not self.enabled:
             return x
-        scale = self.scale
-        if self.training and self.following:
-            scale.lerp_(_scale_of(x.detach().abs().amax().float(), self.bits), self._MOMENTUM)
-            scale = scale.clone()  # the next pass moves the buffer, and this one's gradient is still to come
-        quantized: Tensor = quantize_dequantize(x, scale, _NO_AXIS, self.bits)
+        quantized: Tensor = quantize_dequantize(x, self.scale, _NO_AXIS, self.bits)
         return quantized
 
 

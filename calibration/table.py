@@ -29,7 +29,7 @@ class CalibrationTable:
     """Scales by tensor name, and what they rest on.
 
     Attributes:
-        method: the range estimator, or how the ranges were followed in training.
+        method: the range estimator.
         bits: width of the integers; symmetric, zero point 0.
         sample_ids: indices into the training split of the images that were shown.
         tensors: scale by tensor name.

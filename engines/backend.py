@@ -85,10 +85,14 @@ _KINDS: Mapping[str, type] = {
 
 
 class Backend(ABC):
-    """One runtime. The abstract methods and the two class attributes are all that a new one writes."""
+    """One runtime. The abstract methods and the class attributes are all that a new one writes."""
 
     name: ClassVar[str]
     precisions: ClassVar[tuple[Precision, ...]]
+    runtime: ClassVar[str]
+    """The package that must be imported before an engine is loaded, by its import name."""
+    takes_gpu: ClassVar[bool] = False
+    """Whether it runs on a GPU where there is one."""
 
     def availability(self, precision: Precision | None = None) -> Availability:
         """Say whether this backend works here, for one precision or at all."""

@@ -20,6 +20,7 @@ class ONNXRuntime(Backend):
 
     name = "onnxruntime"
     precisions = ("fp32", "int8")
+    runtime = "onnxruntime"
 
     def availability(self, precision: Precision | None = None) -> Availability:
         """It works wherever its package imports."""

@@ -26,6 +26,7 @@ class OpenVINO(Backend):
 
     name = "openvino"
     precisions = ("fp32", "bf16", "int8")
+    runtime = "openvino"
 
     def availability(self, precision: Precision | None = None) -> Availability:
         """BF16 needs a CPU whose OpenVINO plugin lists it."""

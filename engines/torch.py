@@ -24,6 +24,8 @@ class Torch(Backend):
 
     name = "torch"
     precisions = ("fp32", "bf16")
+    runtime = "torch"
+    takes_gpu = True
 
     def availability(self, precision: Precision | None = None) -> Availability:
         """It works wherever torch imports."""

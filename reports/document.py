@@ -63,6 +63,9 @@ class Environment(Part):
     gpu: str | None
     driver: str | None
     jetpack: str | None
+    cores: Count | None = None
+    board: str | None = None
+    simulated: bool = False
 
 
 class Rate(Part):
@@ -152,7 +155,7 @@ class DeviceState(Part):
 
     before: dict[str, float | str | None]
     after: dict[str, float | str | None]
-    valid: bool
+    valid: bool | None
     reasons: tuple[str, ...]
 
 

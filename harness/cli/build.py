@@ -22,10 +22,9 @@ def build(
     """Build engines of the final model."""
     from dataclasses import replace
 
-    from harness.cli.opening import engine_choice, opened
+    from harness.cli.opening import opened
 
-    choice = engine_choice(backend, precision)
     if calibrator is not None:  # it decides what lies in the run folder, so it is recorded like --set
         asked = replace(asked, overrides=(*asked.overrides, f"quantize.calibrator={calibrator}"))
-    with opened(asked) as journey:
-        journey.make("build", choice, again=again)
+    with opened(asked, {"build": {"backend": backend, "precision": precision}}) as journey:
+        journey.make("build", again=again)

@@ -25,10 +25,10 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Measure clean and adversarial accuracy of the engines."""
-    from harness.cli.opening import engine_choice, opened, show
+    from harness.cli.opening import opened
+    from harness.cli.showing import show
 
-    choice = engine_choice(backend, precision)
     settings = {"attack": attack, "epsilon": epsilon, "arms": arms, "samples": samples}
-    with opened(asked, {"eval": settings}) as journey:
-        folders = journey.results(["eval"], choice, again=again)
+    with opened(asked, {"build": {"backend": backend, "precision": precision}, "eval": settings}) as journey:
+        folders = journey.results(["eval"], again=again)
     show(folders, as_json)

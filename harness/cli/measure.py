@@ -34,9 +34,10 @@ def measure(
     as_json: bool,
 ) -> None:
     """Measure latency, throughput and memory of the engines on this device."""
-    from harness.cli.opening import engine_choice, opened, show
+    from harness.cli.opening import opened
+    from harness.cli.showing import show
 
-    choice = engine_choice(backend, precision)
-    with opened(asked, {"measure": {"batch": batch, "profile": profile}}) as journey:
-        folders = journey.results(["measure"], choice, again=again, require_valid=require_valid)
+    settings = {"batch": batch, "profile": profile}
+    with opened(asked, {"build": {"backend": backend, "precision": precision}, "measure": settings}) as journey:
+        folders = journey.results(["measure"], again=again, require_valid=require_valid)
     show(folders, as_json)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
-import os
 import shlex
 import sys
 import traceback
@@ -13,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from contracts.errors import HarnessError, InputError, MissingDependencyError
 from harness.cli.options import Asked
 
@@ -22,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.progress import Progress
-    from harness.workflow.journey import EngineChoice, Journey
+    from harness.workflow.journey import Journey
     from harness.workflow.settings import Resolved
 
 _KEPT = "is up to date"
@@ -104,45 +100,6 @@ def explained(error: Exception, log: Path) -> HarnessError:
     return InternalError(
         f"this is a bug of the harness ({type(error).__name__}): please report it with the traceback in {log}"
     )
-
-
-def engine_choice(backend: tuple[str, ...] | None, precision: tuple[str, ...] | None) -> EngineChoice:
-    """Check the names on the command line and return the choice.
-
-    Raises:
-        InputError: unknown backend or precision.
-    """
-    from contracts.errors import unknown_name
-    from engines.backend import PRECISIONS
-    from engines.registry import choose
-    from harness.workflow.journey import EngineChoice
-
-    for name in backend or ():
-        choose(name)
-    for name in precision or ():
-        if name not in PRECISIONS:
-            raise unknown_name("precision", name, PRECISIONS)
-    return EngineChoice(backend or None, precision or None)  # type: ignore[arg-type]
-
-
-def show(folders: list[Path], as_json: bool) -> None:
-    """Print results, as the terminal report or as one JSON array of documents."""
-    from reports.store import StoredResult, read_result
-
-    results: list[StoredResult] = [read_result(folder) for folder in folders]
-    try:
-        if as_json:
-            click.echo(json.dumps([result.document.model_dump(mode="json") for result in results], indent=2))
-        else:
-            from rich.console import Console
-
-            from reports.terminal import print_report
-
-            print_report(Console(), results)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
-        # The reader left (`| head`); rich and click would end with 1, which reads as a failed gate.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _with_asides(resolved: Resolved, asides: Mapping[str, Mapping[str, Any]]) -> Any:

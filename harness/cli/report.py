@@ -1,4 +1,4 @@
-"""`harness report`: show what the results folder holds; reads only."""
+"""`harness report`: show what the results folder holds; nothing is evaluated or measured."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import click
 
 from harness.cli.options import json_option, workspace_option
 
-PAGE = "report.html"
-
 
 @click.command()
 @click.argument("experiment", required=False)
@@ -18,7 +16,7 @@ PAGE = "report.html"
 @json_option
 def report(experiment: str | None, workspace: Path | None, output: Path | None, as_json: bool) -> None:
     """Print the newest results of a run folder and write its HTML page."""
-    from harness.cli.opening import show
+    from harness.cli.showing import show, write_page
     from harness.workflow.settings import resolve
     from reports.store import latest, read_results
 
@@ -27,17 +25,3 @@ def report(experiment: str | None, workspace: Path | None, output: Path | None, 
     page = write_page(folder, output)
     show([result.folder for result in newest], as_json)
     click.echo(f"report: {page}", err=True)
-
-
-def write_page(folder: Path, output: Path | None = None) -> Path:
-    """Write the page of a run folder's newest results and return its path.
-
-    Raises:
-        InputError: there are no results, or one is damaged.
-    """
-    from reports.html import write_html
-    from reports.store import latest, read_results
-
-    page = output or folder / PAGE
-    write_html(latest(read_results(folder)), page)
-    return page

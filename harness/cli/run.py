@@ -13,11 +13,11 @@ from harness.cli.options import Asked, experiment_options, json_option, valid_op
 @json_option
 def run(asked: Asked, require_valid: bool, as_json: bool) -> None:
     """Take a model from training to measured engines, resuming where it stopped."""
-    from harness.cli.opening import engine_choice, opened, show
-    from harness.cli.report import write_page
+    from harness.cli.opening import opened
+    from harness.cli.showing import show, write_page
 
     with opened(asked) as journey:
-        folders = journey.results(["eval", "measure"], engine_choice(None, None), require_valid=require_valid)
+        folders = journey.results(["eval", "measure"], require_valid=require_valid)
         page = write_page(journey.folder)
     show(folders, as_json)
     click.echo(f"report: {page}", err=True)

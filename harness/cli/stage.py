@@ -12,10 +12,10 @@ def _command(stage: str, does: str) -> click.Command:
     @experiment_options
     @again_option
     def command(asked: Asked, again: bool) -> None:
-        from harness.cli.opening import engine_choice, opened
+        from harness.cli.opening import opened
 
         with opened(asked) as journey:
-            journey.make(stage, engine_choice(None, None), again=again)
+            journey.make(stage, again=again)
 
     return command
 

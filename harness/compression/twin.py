@@ -83,12 +83,6 @@ class Twin(nn.Module):
             weight.enabled = on
         return self
 
-    def follow_ranges(self, on: bool) -> Twin:
-        """In training mode, let activation ranges follow a moving average, or keep them; return the twin itself."""
-        for quantizer in self.activation_quantizers().values():
-            quantizer.following = on
-        return self
-
     def weights(self) -> dict[str, Tensor]:
         """Return the float weights by name, without any quantizer."""
         return {_plain(name): tensor for name, tensor in self.network.state_dict().items() if _is_weight(name)}
@@ -99,8 +93,13 @@ class Twin(nn.Module):
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[_plain(name)])
+        self.fit_weights()
+
+    def fit_weights(self) -> None:
+        """Take the weights' scales from the weights: in training they are those of the step before."""
+        weights = self.weights()
         for name, quantizer in self.weight_quantizers().items():
-            quantizer.fit(state[f"{name}.{_WEIGHT}"])
+            quantizer.fit(weights[f"{name}.{_WEIGHT}"])
 
     def calibrate(self, calibrator: str, batches: Iterator[Tensor]) -> None:
         """Set every activation's scale from what an observer sees while the float model runs on the batches.
@@ -173,7 +172,8 @@ def _place(network: fx.GraphModule, bits: int) -> None:
         rule = RULES.get(_kind(node, modules) or "")
         if rule is None:
             continue
-        inputs = [arg for arg in (*node.args, *node.kwargs.values()) if isinstance(arg, fx.Node)]
+        given = [arg for arg in (*node.args, *node.kwargs.values()) if isinstance(arg, fx.Node)]
+        inputs = [arg for arg in given if arg.op != "get_attr"]
         if len(inputs) < len(rule.activations):
             continue  # a constant or a number is on one side: that is a bias or a scale, no residual
         for position in rule.activations:

@@ -14,10 +14,11 @@ import numpy as np
 from contracts.errors import InputError, unknown_name
 from engines.backend import EngineManifest
 from engines.loading import read_manifest
+from engines.registry import backend
 from harness.devices.state import DeviceState, judge, read_state
 from harness.measurement.child import Answered, Failed, ask_child
 from harness.measurement.energy import Energy
-from harness.measurement.job import DEFAULT_LOADER, GPU_BACKENDS, Job, WorkerResult
+from harness.measurement.job import DEFAULT_LOADER, Job, WorkerResult
 from harness.measurement.measurement import Measurement, MeasurementFailed, Memory, summarise
 from harness.measurement.percentiles import Times
 from harness.measurement.window import PROFILES, WARM_UP_LIMIT_S
@@ -180,7 +181,7 @@ def _memory(manifest: EngineManifest, results: Sequence[WorkerResult]) -> Memory
     if largest.device_peak_bytes is None:
         reasons = (
             ("no growth of a GPU's memory was seen: there is no GPU, or its driver does not tell",)
-            if manifest.backend in GPU_BACKENDS
+            if backend(manifest.backend).takes_gpu
             else (f"{manifest.backend} runs on the CPU here, which has no memory of its own",)
         )
     return Memory(

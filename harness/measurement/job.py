@@ -16,8 +16,6 @@ from contracts.errors import InputError
 from harness.measurement.window import WarmUp
 
 DEFAULT_LOADER = "engines.loading:load_engine"
-GPU_BACKENDS = frozenset({"tensorrt", "tensorrt-rtx", "torch"})
-"""Backends that take a GPU where there is one."""
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,10 @@ import numpy as np
 from contracts.errors import HarnessError
 from engines.engine import Engine, LoadOptions
 from engines.loading import read_manifest
-from harness.measurement.job import GPU_BACKENDS, Job, WorkerResult
+from engines.registry import backend
+from harness.measurement.job import Job, WorkerResult
 from harness.measurement.memory import peak_resident_bytes, resident_bytes
 from harness.measurement.window import Report, timed_window, warm_up
-
-RUNTIMES = {
-    "openvino": "openvino",
-    "onnxruntime": "onnxruntime",
-    "tensorrt": "tensorrt",
-    "tensorrt-rtx": "tensorrt_rtx",
-    "torch": "torch",
-}
-"""The package that a backend's baseline memory contains. A backend that is not listed has numpy's alone."""
 
 
 def main() -> int:
@@ -56,8 +48,10 @@ def main() -> int:
 
 def _measure(job: Job, report: Report) -> WorkerResult:
     manifest = read_manifest(job.engine)
-    used_memory = _device_memory_reader(manifest.backend)
-    _import_runtime(manifest.backend)
+    runtime = backend(manifest.backend)
+    used_memory = _device_memory_reader(runtime.takes_gpu)
+    with suppress(ImportError):  # the loader says what is missing, with the command that installs it
+        import_module(runtime.runtime)
     load = _loader(job.loader)
     baseline_bytes, device_baseline = resident_bytes(), used_memory()
     with load(job.engine, LoadOptions(batch_size=job.batch, threads=job.threads)) as engine:
@@ -76,19 +70,14 @@ def _measure(job: Job, report: Report) -> WorkerResult:
     )
 
 
-def _import_runtime(backend: str) -> None:
-    with suppress(ImportError):  # the loader says what is missing, with the command that installs it
-        import_module(RUNTIMES.get(backend, "numpy"))
-
-
 def _loader(name: str) -> Callable[[Path, LoadOptions], Engine]:
     module, _, attribute = name.partition(":")
     found: Callable[[Path, LoadOptions], Engine] = getattr(import_module(module), attribute)
     return found
 
 
-def _device_memory_reader(backend: str) -> Callable[[], int | None]:
-    if backend not in GPU_BACKENDS:
+def _device_memory_reader(takes_gpu: bool) -> Callable[[], int | None]:
+    if not takes_gpu:
         return lambda: None
     from harness.devices.nvidia import used_memory_bytes
 

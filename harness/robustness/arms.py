@@ -9,12 +9,14 @@ Whatever an arm claims, success is what the engine decides about the final image
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.attacks.attack import Attack, Target
+from harness.attacks.attack import Attack, Judge, Target
 from harness.data.dataset import Images, Labels, Split
 from harness.robustness.decisions import BATCH, decide
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
     from engines.engine import Engine
     from harness.progress import Advance
-
-ARMS = ("transfer", "loop")
 
 _KEPT = 8
 
@@ -85,7 +85,7 @@ class Engagement:
 def run_arm(name: str, engagement: Engagement, advance: Advance) -> ArmOutcome:
     """Attack every image that the engine gets right, a batch at a time."""
     started = time.monotonic()
-    judge = _EngineJudge(engagement)
+    judge = EngineJudge(engagement)
     decisions = engagement.clean_decisions.copy()
     rows: list[int] = []
     kept: list[Images] = []
@@ -93,7 +93,7 @@ def run_arm(name: str, engagement: Engagement, advance: Advance) -> ArmOutcome:
     attacked = engagement.attacked
     for start in range(0, len(attacked), BATCH):
         batch = attacked[start : start + BATCH]
-        adversarial, claimed = _attack(engagement, judge if name == "loop" else None, batch)
+        adversarial, claimed = _ARMS[name](engagement, judge, batch)
         decisions[batch] = judge.decide(adversarial)
         fooled = decisions[batch] != engagement.split.labels[batch]
         wavering += int((claimed & ~fooled).sum())
@@ -113,7 +113,7 @@ def run_arm(name: str, engagement: Engagement, advance: Advance) -> ArmOutcome:
     )
 
 
-class _EngineJudge:
+class EngineJudge:
     """Asks the engine, and counts."""
 
     def __init__(self, engagement: Engagement) -> None:
@@ -121,29 +121,51 @@ class _EngineJudge:
         self.queries = 0
 
     def decide(self, images: Images) -> Labels:
+        """Return the engine's decisions of images (n, channels, height, width)."""
         self.queries += len(images)
         return decide(self._engine.infer(images))
 
 
-def _attack(engagement: Engagement, judge: _EngineJudge | None, rows: Labels) -> tuple[Images, np.ndarray]:
-    """Return adversarial images of some rows, and which of them the attack believes to fool the engine."""
+def _transfer(engagement: Engagement, judge: EngineJudge, rows: Labels) -> tuple[Images, Mask]:
+    del judge  # the engine sees the final images alone
+    return _attack(engagement, rows, None), np.zeros(len(rows), np.bool_)
+
+
+def _loop(engagement: Engagement, judge: EngineJudge, rows: Labels) -> tuple[Images, Mask]:
     import torch
 
-    labels = torch.from_numpy(engagement.split.labels[rows])
+    labels = engagement.split.labels[rows]
     claimed = np.zeros(len(rows), np.bool_)
 
     def fooled(images: Tensor, places: Tensor) -> Tensor:
-        assert judge is not None
-        won = judge.decide(images.numpy()) != labels[places].numpy()
-        claimed[places[torch.from_numpy(won)].numpy()] = True
+        won = judge.decide(images.numpy()) != labels[places.numpy()]
+        claimed[places.numpy()[won]] = True
         return torch.from_numpy(won)
 
+    return _attack(engagement, rows, fooled), claimed
+
+
+def _attack(engagement: Engagement, rows: Labels, judge: Judge | None) -> Images:
+    import torch
+
     adversarial = engagement.attack(
-        Target(engagement.model, None if judge is None else fooled),
+        Target(engagement.model, judge),
         torch.from_numpy(engagement.split.images[rows]),
-        labels,
+        torch.from_numpy(engagement.split.labels[rows]),
         epsilon=engagement.epsilon,
         image_ids=torch.from_numpy(rows),
         seed=engagement.seed,
     )
-    return adversarial.numpy(), claimed
+    found: Images = adversarial.numpy()
+    return found
+
+
+Mask = npt.NDArray[np.bool_]
+
+_ARMS: Mapping[str, Callable[[Engagement, EngineJudge, Labels], tuple[Images, Mask]]] = {
+    "transfer": _transfer,
+    "loop": _loop,
+}
+"""From some rows to their adversarial images, and to which of them the arm believes to fool the engine."""
+
+ARMS: tuple[str, ...] = tuple(_ARMS)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.data.dataset import Images, Labels
 
@@ -21,10 +22,10 @@ BATCH = 125
 UNDECIDED = -1
 """The decision of an image whose scores are not finite: it counts as wrong."""
 
-Scores = Callable[[Images], Images]
+Scores = npt.NDArray[np.float32]
 
 
-def decide(scores: Images) -> Labels:
+def decide(scores: Scores) -> Labels:
     """Return the decisions of scores (n, classes) as int64 (n,)."""
     decisions: Labels = scores.argmax(axis=1).astype(np.int64)
     decisions[~np.isfinite(scores).all(axis=1)] = UNDECIDED
@@ -40,15 +41,15 @@ def model_decisions(model: nn.Module, images: Images, advance: Advance) -> Label
     """Return a torch model's decisions of images (n, channels, height, width)."""
     import torch
 
-    def scores(batch: Images) -> Images:
+    def scores(batch: Images) -> Scores:
         with torch.inference_mode():
-            found: Images = model(torch.from_numpy(batch)).numpy()
+            found: Scores = model(torch.from_numpy(batch)).numpy()
         return found
 
     return _in_batches(scores, images, advance)
 
 
-def _in_batches(scores: Scores, images: Images, advance: Advance) -> Labels:
+def _in_batches(scores: Callable[[Images], Scores], images: Images, advance: Advance) -> Labels:
     decisions = np.empty(len(images), np.int64)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]

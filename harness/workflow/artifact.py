@@ -177,6 +177,17 @@ def _descent(task: Task, parent: Artifact) -> dict[str, Any]:
     }
 
 
+def descends_from(artifact: Artifact, ancestor: Artifact) -> bool:
+    """Say whether an artifact was made from another, directly or not, by its own record."""
+    entries = list(artifact.manifest["parents"])
+    while entries:
+        entry = entries.pop()
+        if entry["sha256"] == ancestor.sha256:
+            return True
+        entries += entry.get("parents", ())
+    return False
+
+
 def is_known(folder: Path) -> bool:
     """Say whether an artifact lies in a folder, or lay there until a killed process was about to replace it."""
     return folder.exists() or _old(folder).exists()

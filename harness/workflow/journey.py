@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from contracts.errors import InputError, InvalidMeasurementError
 from engines.backend import GraphKind, Precision
 from engines.registry import backend as find_backend
 from engines.registry import choose
-from harness.devices.environment import Environment, device_id, environment
-from harness.workflow.artifact import Task
+from harness.devices.environment import device_id, environment
+from harness.workflow.artifact import Artifact, Task, descends_from
 from harness.workflow.context import Context
+from harness.workflow.fragments import Fragments, KnownFragments, doubts
 from harness.workflow.ledger import Ledger, Say
 from harness.workflow.stages import assemble, build, evaluate, export, finetune, measure, prune, quantize, train
 
 Part = Literal["eval", "measure"]
-
-
-@dataclass(frozen=True)
-class EngineChoice:
-    """Which engines a command acts on; None leaves it to the experiment."""
-
-    backends: tuple[str, ...] | None = None
-    precisions: tuple[Precision, ...] | None = None
 
 
 class Journey:
@@ -72,110 +64,106 @@ class Journey:
         return build.task(self._context, graph, backend, precision)
 
     @cached_property
-    def _place(self) -> Environment:
-        return environment()
-
-    @cached_property
     def _device(self) -> str:
-        return device_id(self._place)
+        return device_id(environment())
 
-    def make(self, stage: str, choice: EngineChoice, *, again: bool = False) -> None:
+    def make(self, stage: str, *, again: bool = False) -> None:
         """Make what a stage makes, and first whatever is missing before it.
 
         Args:
             stage: train, prune, quantize, finetune, export or build.
-            choice: which engines `build` makes.
             again: make it even if it is up to date.
 
         Raises:
             InputError: there is nothing to prune.
         """
-        for task in self._targets(stage, choice):
-            self._ledger.ensure(task, again=again)
-
-    def _targets(self, stage: str, choice: EngineChoice) -> list[Task]:
         if stage == prune.NAME and self._context.experiment.prune.method == "none":
             raise InputError("there is nothing to prune: set prune.method, for example with --set prune.method=l1")
-        simple = {train.NAME: "base", prune.NAME: "pruned", quantize.NAME: "ranges", finetune.NAME: "final"}
-        if stage in simple:
-            found: Task = getattr(self, simple[stage])
-            return [found]
-        if stage == export.NAME:
-            return [self.graph("float"), self.graph("int8")]
-        return self._engines(choice)
+        targets: dict[str, Callable[[], list[Task]]] = {
+            train.NAME: lambda: [self.base],
+            prune.NAME: lambda: [self.pruned],
+            quantize.NAME: lambda: [self.ranges],
+            finetune.NAME: lambda: [self.final],
+            export.NAME: lambda: [self.graph("float"), self.graph("int8")],
+            build.NAME: self.engines,
+        }
+        for task in targets[stage]():
+            self._ledger.ensure(task, again=again)
 
-    def results(
-        self, parts: Sequence[Part], choice: EngineChoice, *, again: bool = False, require_valid: bool = False
-    ) -> list[Path]:
+    def engines(self) -> list[Task]:
+        """Return the experiment's engines.
+
+        Raises:
+            InputError: a precision that none of the backends has.
+        """
+        asked = self._context.experiment.build
+        names = []
+        for name in asked.backend:
+            chosen, reason = choose(name)
+            self._say(build.NAME, reason)
+            names.append(chosen)
+        names = list(dict.fromkeys(names))
+        for precision in asked.precision:
+            if not any(precision in find_backend(name).precisions for name in names):
+                find_backend(names[0]).check_precision(precision)
+        # Of several backends each builds what it has.
+        return [
+            self.engine(name, precision)
+            for name in names
+            for precision in asked.precision
+            if precision in find_backend(name).precisions
+        ]
+
+    def results(self, parts: Sequence[Part], *, again: bool = False, require_valid: bool = False) -> list[Path]:
         """Evaluate and measure engines, and return the folders of their results.
 
         Args:
-            parts: what to do; the other part joins the result where it is up to date.
-            choice: which engines.
+            parts: what to do; of the other part, the newest that is known of the engine joins the result.
             again: do it even if it is up to date.
             require_valid: refuse measurements that are not valid; one that lies here is made again.
 
         Raises:
+            InputError: an engine to evaluate was not made from this run folder's model.
             InvalidMeasurementError: a window is not valid and `require_valid` is set; the results are written.
         """
         folders = []
         reasons: list[str] = []
-        for engine in self._engines(choice):
-            fragments = self._fragments(engine, parts, again, require_valid)
-            folders.append(assemble.assemble(self._context, fragments, self._device, self._place))
-            if fragments.measurement is not None and "measure" in parts:
-                reasons += _doubts(fragments.measurement.manifest["info"])
+        for engine in self.engines():
+            made = self._ledger.ensure(engine)
+            known = KnownFragments(self.folder, self._device, made, self._context.data_input)
+            clean, attacks = self._evaluate(engine, made, again) if "eval" in parts else known.newest_evaluation()
+            if "measure" in parts:
+                measured: Artifact | None = self._measure(engine, again, require_valid)
+                reasons += doubts(measured) if measured else []
+            else:
+                measured = known.newest_measurement()
+            lineage = tuple(self._ledger.ancestry(engine))
+            found = Fragments(made, lineage, self._ledger.peek(self.final), clean, attacks, measured)
+            folders.append(assemble.assemble(self._context, found, self._device))
         if reasons and require_valid:
             raise InvalidMeasurementError(f"the measurement is not valid: {'; '.join(dict.fromkeys(reasons))}")
         return folders
 
-    def _engines(self, choice: EngineChoice) -> list[Task]:
-        asked = self._context.experiment.build
-        names = []
-        for name in choice.backends or asked.backend:
-            chosen, reason = choose(name)
-            self._say(build.NAME, reason)
-            names.append(chosen)
-        precisions = choice.precisions or asked.precision
-        pairs = [(name, precision) for name in dict.fromkeys(names) for precision in precisions]
-        # Of several backends each builds what it has; a pair that was asked for alone is refused where it is not.
-        possible = [pair for pair in pairs if len(names) == 1 or pair[1] in find_backend(pair[0]).precisions]
-        return [self.engine(name, precision) for name, precision in possible or pairs]
-
-    def _fragments(self, engine: Task, parts: Sequence[Part], again: bool, require_valid: bool) -> assemble.Fragments:
-        context, ledger, device = self._context, self._ledger, self._device
-        made = ledger.ensure(engine)
-        clean = evaluate.clean_task(context, engine, self.final, device)
-        settings = context.experiment.eval
+    def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
+        context, settings = self._context, self._context.experiment.eval
+        # An engine may lie here without its model, which must then not be trained anew: it would be another one.
+        final = self._ledger.peek(self.final)
+        if final is None or not descends_from(made, final):
+            raise InputError(
+                f"{engine.path} was not made from the model in this run folder, so attacks on that model tell nothing of "
+                "it: build it again with 'harness build --again', or evaluate it where it was made"
+            )
+        reference = evaluate.reference_task(context, self.final, self._device)
+        clean = evaluate.clean_task(context, engine, reference, self._device)
         attacks = [
-            evaluate.attack_task(context, engine, self.final, clean, attack, epsilon, device)
+            evaluate.attack_task(context, engine, self.final, clean, attack, epsilon, self._device)
             for attack in settings.attack
             for epsilon in settings.epsilon
         ]
-        measured = measure.task(context, engine, device)
-        if "eval" in parts:
-            ledger.ensure(clean, again=again)
-            for attack in attacks:
-                ledger.ensure(attack, again=again)
-        if "measure" in parts:
-            kept = ledger.peek(measured) if require_valid else None
-            doubtful = kept is not None and bool(_doubts(kept.manifest["info"]))
-            ledger.ensure(measured, again=again or doubtful)
-        return assemble.Fragments(
-            engine=made,
-            lineage=tuple(ledger.ancestry(engine)),
-            final=ledger.peek(self.final),
-            clean=ledger.peek(clean),
-            attacks=tuple(found for attack in attacks if (found := ledger.peek(attack)) is not None),
-            measurement=ledger.peek(measured),
-        )
+        first = self._ledger.ensure(clean, again=again)
+        return first, tuple(self._ledger.ensure(attack, again=again) for attack in attacks)
 
-
-def _doubts(measurement: Mapping[str, Any]) -> list[str]:
-    """Return why a measurement is not valid; nothing where it is."""
-    device = measurement["device"]
-    failed = [str(measurement["latency_reason"])] if measurement["latency_reason"] else []
-    windows = [
-        str(reason) for latency in measurement["latency"] if not latency["valid"] for reason in latency["reasons"]
-    ]
-    return failed + windows + ([] if device["valid"] else [str(reason) for reason in device["reasons"]])
+    def _measure(self, engine: Task, again: bool, require_valid: bool) -> Artifact:
+        task = measure.task(self._context, engine, self._device)
+        kept = self._ledger.peek(task) if require_valid else None
+        return self._ledger.ensure(task, again=again or (kept is not None and bool(doubts(kept))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import numpy as np
 
 from contracts.files import sha256_json, write_text
 from harness import __version__
-from harness.devices.environment import Environment
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
+from harness.workflow.fragments import Fragments
 from harness.workflow.stages import evaluate, measure
 
 RESULT = "result.json"
@@ -23,36 +22,10 @@ _NOT_ASKED = "not evaluated: run 'harness eval'"
 _NOT_MEASURED = "not measured: run 'harness measure'"
 
 
-@dataclass(frozen=True)
-class Fragments:
-    """What is known of one engine.
-
-    Attributes:
-        engine: the engine.
-        lineage: the engine and all it was made from, oldest first.
-        final: the final checkpoint, where it is here.
-        clean: clean decisions, where they were asked for.
-        attacks: one for each attack and epsilon.
-        measurement: latency and memory, where they were asked for.
-    """
-
-    engine: Artifact
-    lineage: tuple[Artifact, ...]
-    final: Artifact | None
-    clean: Artifact | None
-    attacks: tuple[Artifact, ...]
-    measurement: Artifact | None
-
-    @property
-    def measured(self) -> tuple[Artifact, ...]:
-        """The fragments that hold numbers."""
-        given = (self.clean, *self.attacks, self.measurement)
-        return tuple(fragment for fragment in given if fragment is not None)
-
-
-def assemble(context: Context, fragments: Fragments, device: str, place: Environment) -> Path:
+def assemble(context: Context, fragments: Fragments, device: str) -> Path:
     """Write the result's folder, unless this very result is there already, and return it."""
-    created = max(fragment.manifest["created"] for fragment in fragments.measured)
+    newest = max(fragments.measured, key=lambda fragment: str(fragment.manifest["created"]))
+    created = str(newest.manifest["created"])
     identity = sha256_json([fragments.engine.sha256, [f.manifest["settings"] for f in fragments.measured], created])[
         :12
     ]
@@ -65,7 +38,7 @@ def assemble(context: Context, fragments: Fragments, device: str, place: Environ
     staging.mkdir(parents=True)
     try:
         _copy_arrays(fragments, staging)
-        write_text(staging / RESULT, _document(context, fragments, device, identity, created, place))
+        write_text(staging / RESULT, _document(context, fragments, device, identity, newest))
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)  # a folder without a document is the rest of something killed
         staging.replace(folder)
@@ -74,9 +47,7 @@ def assemble(context: Context, fragments: Fragments, device: str, place: Environ
     return folder
 
 
-def _document(
-    context: Context, fragments: Fragments, device: str, identity: str, created: str, place: Environment
-) -> str:
+def _document(context: Context, fragments: Fragments, device: str, identity: str, newest: Artifact) -> str:
     from reports.document import ResultDocument
 
     attacks = [_robustness(attack) for attack in fragments.attacks]
@@ -84,12 +55,12 @@ def _document(
         {
             "id": identity,
             "device_id": device,
-            "created": created,
+            "created": newest.manifest["created"],
             "harness_version": __version__,
             "command": context.command,
             "subject": _subject(context, fragments),
             "lineage": [_link(artifact) for artifact in fragments.lineage],
-            "environment": place.to_json(),
+            "environment": newest.info("environment"),
             "accuracy": _accuracy(fragments.clean),
             "robustness": attacks,
             "robustness_reason": None if attacks else _NOT_ASKED,
@@ -143,7 +114,8 @@ def _robustness(attack: Artifact) -> Mapping[str, Any]:
 
 def _measurement(fragments: Fragments) -> Mapping[str, Any]:
     if fragments.measurement is not None:
-        return fragments.measurement.manifest["info"]  # type: ignore[no-any-return]
+        keys = ("latency", "latency_reason", "memory", "energy", "device")
+        return {key: fragments.measurement.info(key) for key in keys}
     engine = fragments.engine.info("engine")
     sizes = {key: engine[key] for key in ("engine_bytes", "weights_bytes")}
     unknown = dict.fromkeys(("device_peak_bytes", "process_peak_bytes", "baseline_bytes"))
@@ -152,7 +124,7 @@ def _measurement(fragments: Fragments) -> Mapping[str, Any]:
         "latency_reason": _NOT_MEASURED,
         "memory": {**sizes, **unknown, "reasons": [_NOT_MEASURED]},
         "energy": {"joules_per_inference": None, "source": None, "rails": None, "reason": _NOT_MEASURED},
-        "device": {"before": {}, "after": {}, "valid": False, "reasons": [_NOT_MEASURED]},
+        "device": {"before": {}, "after": {}, "valid": None, "reasons": [_NOT_MEASURED]},
     }
 
 
@@ -163,7 +135,7 @@ def _copy_arrays(fragments: Fragments, folder: Path) -> None:
         for attack in fragments.attacks:
             settings = attack.manifest["settings"]
             for name, array in np.load(attack.folder / evaluate.OUTCOMES, allow_pickle=False).items():
-                arrays[f"{settings['attack']}_{settings['epsilon']:g}_{name}"] = array
+                arrays[f"{settings['attack']}_{settings['epsilon']}_{name}"] = array
         np.savez_compressed(folder / evaluate.OUTCOMES, **arrays)
     if fragments.attacks:
         shutil.copyfile(_most_telling(fragments.attacks).folder / evaluate.IMAGES, folder / evaluate.IMAGES)

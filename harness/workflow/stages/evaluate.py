@@ -13,6 +13,7 @@ from contracts.files import sha256_json
 from engines.engine import LoadOptions
 from engines.loading import load_engine
 from harness.data.dataset import Images, Split
+from harness.devices.environment import environment
 from harness.robustness.arms import ArmOutcome, Engagement, run_arm
 from harness.robustness.decisions import BATCH, engine_decisions, model_decisions
 from harness.robustness.intervals import share
@@ -21,6 +22,7 @@ from harness.robustness.worst_case import WorstCase, worst_case
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
+from harness.workflow.fragments import ATTACK, CLEAN, FOLDER, REFERENCE
 from harness.workflow.stages.build import graph_kind
 
 NAME = "eval"
@@ -30,16 +32,30 @@ IMAGES = "images.npz"
 _SHOWN = 8
 
 
-def clean_task(context: Context, engine: Task, final: Task, device: str) -> Task:
-    """Return how clean decisions, the engine's and the float model's, are made."""
+def reference_task(context: Context, final: Task, device: str) -> Task:
+    """Return how the float model's decisions are made: the reference of every engine."""
     samples = context.experiment.eval.samples
     return Task(
         stage=NAME,
-        path=f"fragments/{device}/clean-{Path(engine.path).name}-{samples or 'all'}",
-        kind="clean decisions",
+        path=f"{FOLDER}/{device}/float-{samples or 'all'}",
+        kind=REFERENCE,
+        settings={"samples": samples, "device": device},
+        make=lambda folder, parents: _make_reference(context, folder, parents),
+        parents=(final,),
+        inputs=(context.data_input,),
+    )
+
+
+def clean_task(context: Context, engine: Task, reference: Task, device: str) -> Task:
+    """Return how the engine's clean decisions are made, and held against the float model's."""
+    samples = context.experiment.eval.samples
+    return Task(
+        stage=NAME,
+        path=f"{FOLDER}/{device}/clean-{Path(engine.path).name}-{samples or 'all'}",
+        kind=CLEAN,
         settings={"samples": samples, "device": device},
         make=lambda folder, parents: _make_clean(context, folder, parents),
-        parents=(engine, final),
+        parents=(engine, reference),
         inputs=(context.data_input,),
     )
 
@@ -61,8 +77,8 @@ def attack_task(
     protocol = sha256_json(settings)[:8]
     return Task(
         stage=NAME,
-        path=f"fragments/{device}/{attack}-{epsilon:g}-{Path(engine.path).name}-{protocol}",
-        kind="attack outcome",
+        path=f"{FOLDER}/{device}/{attack}-{epsilon:g}-{Path(engine.path).name}-{protocol}",
+        kind=ATTACK,
         settings=settings,
         make=lambda folder, parents: _make_attack(context, folder, parents, attack, epsilon),
         parents=(engine, final, clean),
@@ -83,27 +99,39 @@ def _evaluated(context: Context) -> Split:
     return context.data.test.take(slice(context.experiment.eval.samples))
 
 
-def _make_clean(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
-    engine_artifact, final = parents
+def _make_reference(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+    (final,) = parents
     split = _evaluated(context)
-    twin = saved_models.load_twin(context, final)
-    with context.progress.bar("clean accuracy", 2 * len(split)) as advance:
-        float_decisions = model_decisions(twin.quantize(False), split.images, advance)
-        with load_engine(engine_artifact.folder, LoadOptions(BATCH)) as engine:
-            clean_decisions = engine_decisions(engine, split.images, advance)
+    model = saved_models.load_twin(context, final).quantize(False)
+    with context.progress.bar("float model, clean", len(split)) as advance:
+        decisions = model_decisions(model, split.images, advance)
+    np.savez_compressed(folder / OUTCOMES, labels=split.labels, float_decisions=decisions)
+    return {"reference": asdict(share(decisions == split.labels))}
+
+
+def _make_clean(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+    engine_artifact, reference = parents
+    split = _evaluated(context)
+    float_decisions = np.load(reference.folder / OUTCOMES, allow_pickle=False)["float_decisions"]
+    with (
+        context.progress.bar(f"{engine_artifact.folder.name}, clean", len(split)) as advance,
+        load_engine(engine_artifact.folder, LoadOptions(BATCH)) as engine,
+    ):
+        clean_decisions = engine_decisions(engine, split.images, advance)
     np.savez_compressed(
         folder / OUTCOMES, labels=split.labels, float_decisions=float_decisions, clean_decisions=clean_decisions
     )
     right, before = clean_decisions == split.labels, float_decisions == split.labels
     return {
         "clean": asdict(share(right)),
-        "reference": asdict(share(before)),
+        "reference": reference.info("reference"),
         "flips": {
             "against": "float",
             "to_wrong": int((before & ~right).sum()),
             "to_right": int((right & ~before).sum()),
             "changed": int((clean_decisions != float_decisions).sum()),
         },
+        "environment": environment().to_json(),
     }
 
 
@@ -153,6 +181,7 @@ def _summary(outcome: WorstCase, arms: list[ArmOutcome], signs: tuple[str, ...])
             for arm, alone, wins in zip(arms, outcome.alone, outcome.unique_wins, strict=True)
         },
         "warnings": signs,
+        "environment": environment().to_json(),
     }
 
 

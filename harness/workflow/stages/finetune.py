@@ -1,7 +1,8 @@
 """Fine-tune: train the twin through its quantizers, on clean or adversarial images; the outcome is the final model.
 
-Activation ranges begin where calibration put them and follow a moving average while the weights move: a standard model
-and a robust one do not have the same activations.
+Activation ranges stay where calibration put them, and the weights learn to live with them: they bound the activations.
+Ranges that follow the activations instead leave nothing in the way of a few channels that grow without end, until the
+integers are too coarse for all others. The weights' scales follow the weights.
 """
 
 from __future__ import annotations
@@ -53,14 +54,15 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
         from harness.training.loop import train
 
         info["loss"] = train(
-            twin.follow_ranges(True),
+            twin,
             context.data.train,
             recipe(settings, settings.method),
             seed=context.experiment.seed + 1,
             progress=context.progress,
             title="fine-tuning",
         )
-        table = twin.table(f"{table.method}, then followed in fine-tuning", table.sample_ids)
+        twin.fit_weights()
+        table = twin.table(table.method, table.sample_ids)
     save_weights(twin.weights(), folder / saved_models.WEIGHTS)
     table.write(folder / saved_models.TABLE)
     if (structure := pruned.folder / saved_models.STRUCTURE).exists():

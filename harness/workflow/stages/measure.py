@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from contracts.files import sha256_json
+from harness.devices.environment import environment
 from harness.measurement.client import measure_engine
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
+from harness.workflow.fragments import FOLDER, MEASUREMENT
 
 NAME = "measure"
 LATENCIES = "latencies.npz"
@@ -21,8 +23,8 @@ def task(context: Context, engine: Task, device: str) -> Task:
     settings = {"measure": context.experiment.measure.model_dump(mode="json"), "device": device}
     return Task(
         stage=NAME,
-        path=f"fragments/{device}/measurement-{Path(engine.path).name}-{sha256_json(settings)[:8]}",
-        kind="measurement",
+        path=f"{FOLDER}/{device}/measurement-{Path(engine.path).name}-{sha256_json(settings)[:8]}",
+        kind=MEASUREMENT,
         settings=settings,
         make=lambda folder, parents: _make(context, folder, parents),
         parents=(engine,),
@@ -48,6 +50,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
         "memory": found.memory.to_json(),
         "energy": found.energy.to_json(),
         "device": found.device.to_json(),
+        "environment": environment().to_json(),
     }
 
 

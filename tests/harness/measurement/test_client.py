@@ -24,7 +24,7 @@ from harness.progress import Silent
 pytestmark = pytest.mark.core
 
 HERE = Path(__file__).parent
-MANIFEST = EngineManifest("fake", "1", "fp32", (1, 4, 4), 2, weights_bytes=10, engine_bytes=20, options={})
+MANIFEST = EngineManifest("onnxruntime", "1", "fp32", (1, 4, 4), 2, weights_bytes=10, engine_bytes=20, options={})
 
 
 def _engine(parent: Path) -> Path:

@@ -16,7 +16,7 @@ from harness.measurement.window import WarmUp
 
 pytestmark = pytest.mark.core
 
-MANIFEST = EngineManifest("fake", "1", "fp32", (1, 4, 4), 2, weights_bytes=10, engine_bytes=20, options={})
+MANIFEST = EngineManifest("onnxruntime", "1", "fp32", (1, 4, 4), 2, weights_bytes=10, engine_bytes=20, options={})
 HEAVY = {"torch", "pydantic", "click", "rich", "openvino", "onnxruntime", "onnx", "scipy", "plotly", "psutil"}
 
 

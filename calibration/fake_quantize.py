@@ -51,10 +51,9 @@ def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, int, int], output: Tensor)
 
 def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
     x, scale = ctx.saved_tensors
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    steps = _along(scale, wide, ctx.axis)
+    steps = _along(scale, x, ctx.axis)
     low, high = integer_range(ctx.bits)
-    inside = (wide >= (low - 0.5) * steps).logical_and_(wide <= (high + 0.5) * steps)
+    inside = (x >= (low - 0.5) * steps).logical_and_(x <= (high + 0.5) * steps)
     return gradient * inside, None, None, None
 
 

@@ -15,8 +15,8 @@ from engines.constants import constant_bytes
 from engines.engine import Array, Engine, LoadOptions
 
 _ONNX = "engine.onnx"
-_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-_HALF_BYTES = {"fp32": 1, "fp16": 2, "bf16": 2}
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
+_FLOAT32_IN = {"fp32": 1, "bf16": 2}  # how many weights of this precision take the bytes of one in float32
 
 
 class Torch(Backend):
@@ -50,7 +50,7 @@ class Torch(Backend):
         del options
         TorchProgram(graph, dtype=_DTYPES[precision], device="cpu")
         shutil.copyfile(graph, folder / _ONNX)
-        return constant_bytes(graph) // _HALF_BYTES[precision]
+        return constant_bytes(graph) // _FLOAT32_IN[precision]
 
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""

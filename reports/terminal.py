@@ -200,6 +200,9 @@ def _energy(energy: Energy) -> Iterator[RenderableType]:
 
 
 def _device(device_id: str, state: DeviceState) -> Iterator[RenderableType]:
+    if state.valid is None:
+        yield _text(f"{device_id}: {'; '.join(state.reasons) or 'not measured'}", "dim")
+        return
     yield _text(f"{device_id}: {'state was steady' if state.valid else 'the state makes the measurement not valid'}")
     yield from _warnings(state.reasons, "state" if state.valid else "not valid")
 

@@ -26,7 +26,7 @@ _LARGEST_GRADIENT = 1.0
 
 
 def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress: Progress, title: str) -> float:
-    """Train a model in place; it ends in evaluation mode.
+    """Train a model in place, on a GPU where there is one; it ends on the CPU, in evaluation mode.
 
     Args:
         model: images (batch, channels, height, width) in [0, 1] to logits.
@@ -45,6 +45,8 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
     torch.manual_seed(seed)
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     steps = math.ceil(len(labels) / recipe.batch_size)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
@@ -52,8 +54,6 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=planned, pct_start=_WARM_UP
     )
-    device = next(model.parameters()).device
-    model.to(memory_format=torch.channels_last)
     total = 0.0
     with progress.bar(title, recipe.epochs * steps) as advance:
         for epoch in range(recipe.epochs):
@@ -69,7 +69,7 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
                 schedule.step()
                 total += loss * len(rows)
                 advance(1)
-    model.to(memory_format=torch.contiguous_format).eval()
+    model.to("cpu", memory_format=torch.contiguous_format).eval()
     return total / len(labels)
 
 

@@ -150,8 +150,8 @@ class Journey:
         final = self._ledger.peek(self.final)
         if final is None or not descends_from(made, final):
             raise InputError(
-                f"{engine.path} was not made from the model in this run folder, so attacks on that model tell nothing of "
-                "it: build it again with 'harness build --again', or evaluate it where it was made"
+                f"{engine.path} was not made from the model in this run folder, so attacks on that model tell nothing "
+                "of it: build it again with 'harness build --again', or evaluate it where it was made"
             )
         reference = evaluate.reference_task(context, self.final, self._device)
         clean = evaluate.clean_task(context, engine, reference, self._device)

@@ -18,8 +18,8 @@ from harness.workflow.stages import evaluate, measure
 
 RESULT = "result.json"
 
-_NOT_ASKED = "not evaluated: run 'harness eval'"
-_NOT_MEASURED = "not measured: run 'harness measure'"
+_NOT_ASKED = "'harness eval' has not been run"
+_NOT_MEASURED = "'harness measure' has not been run"
 
 
 def assemble(context: Context, fragments: Fragments, device: str) -> Path:

@@ -64,9 +64,10 @@ def _compare(twin: Twin, graph: Path, seed: int) -> dict[str, float | int]:
 
     from engines.onnxruntime import session
 
-    shape = session(graph, optimise=False).get_inputs()[0].shape[1:]
+    as_written = session(graph, optimise=False)
+    shape = as_written.get_inputs()[0].shape[1:]
     images = np.random.default_rng(seed).random((_COMPARED, *shape), np.float32)
-    (scores,) = session(graph, optimise=False).run(None, {"images": images})
+    (scores,) = as_written.run(None, {"images": images})
     with torch.inference_mode():
         wanted = twin(torch.from_numpy(images)).numpy()
     changed = int((scores.argmax(axis=1) != wanted.argmax(axis=1)).sum())

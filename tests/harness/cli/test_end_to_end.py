@@ -157,7 +157,7 @@ def test_the_log_has_a_line_for_everything(finished: Finished) -> None:
         "graphs/int8",
         "engines/openvino-int8",
     ]
-    assert len(made) == 8
+    assert len(made) == 9
     assert lines[0].startswith("begin: harness run --json")
     for line in lines[1:]:  # what is logged is also said
         stage, _, sentence = line.partition(": ")
@@ -215,9 +215,9 @@ def test_measuring_a_precision_builds_it_and_joins_no_foreign_numbers(workspace:
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert document["subject"]["precision"] == "fp32"
     assert document["accuracy"]["clean"] is None
-    assert document["accuracy"]["reason"] == "not evaluated: run 'harness eval'"
+    assert document["accuracy"]["reason"] == "'harness eval' has not been run"
     assert document["robustness"] == []
-    assert document["robustness_reason"] == "not evaluated: run 'harness eval'"
+    assert document["robustness_reason"] == "'harness eval' has not been run"
     assert document["latency"][0]["mean_ms"] > 0
     assert document["memory"]["engine_bytes"] > 0
 
@@ -273,10 +273,46 @@ def test_a_carried_engine_is_measured_without_torch_and_nothing_else_is_made(wor
     }
     assert tree(board / "engines") == tree(workspace / "engines")
 
-    refused = run("eval", "--workspace", str(board), cwd=tmp_path, env=env)
+    # Attacks need the very model that the engine was made from: another one is not trained in its place.
+    for environment in (env, None):
+        refused = run("eval", "--workspace", str(board), cwd=tmp_path, env=environment)
+        assert refused.code == 2
+        assert "was not made from the model in this run folder" in refused.err.splitlines()[-1]
+        assert not (board / "checkpoints").exists()
+    shutil.copytree(workspace / "checkpoints", board / "checkpoints")
+    evaluated = run("eval", "--workspace", str(board), "--json", cwd=tmp_path)
+    assert evaluated.code == 0, evaluated.err
+    (document,) = json.loads(evaluated.out)
+    assert document["robustness"][0]["worst_case"]["n"] > 0
+    assert document["latency"][0]["mean_ms"] > 0, "what was measured before joins"
+
+
+def test_training_packages_that_are_missing_are_named(tmp_path: Path) -> None:
+    env = without(["torch", "torchvision", "sklearn", "safetensors", "torch_pruning"], tmp_path / "blocked")
+    refused = run("train", cwd=tmp_path, env=env)
     assert refused.code == 4
     assert "pip install" in refused.err.splitlines()[-1]
     assert "Traceback" not in refused.err
+
+
+def test_a_result_keeps_what_other_commands_found(workspace: Path, invoke: Invoke) -> None:
+    evaluated = invoke("eval", "--workspace", str(workspace), "--epsilon", "0.05,0.2", "--json")
+    assert evaluated.code == 0, evaluated.err
+    (document,) = json.loads(evaluated.out)
+    assert [entry["epsilon"] for entry in document["robustness"]] == [0.05, 0.2]
+    assert [entry["batch"] for entry in document["latency"]] == [1]
+    measured = invoke("measure", "--workspace", str(workspace), "--batch", "2", "--json")
+    assert measured.code == 0, measured.err
+    (document,) = json.loads(measured.out)
+    assert [entry["batch"] for entry in document["latency"]] == [2]
+    assert {0.05, 0.2} <= {entry["epsilon"] for entry in document["robustness"]}
+    assert document["accuracy"]["clean"]["value"] > 0
+
+
+def test_a_precision_that_no_chosen_backend_has_is_refused(workspace: Path, invoke: Invoke) -> None:
+    ended = invoke("build", "--workspace", str(workspace), "--backend", "openvino,torch", "--precision", "int8,fp16")
+    assert ended.code == 2
+    assert "fp16" in ended.err
 
 
 def test_a_changed_byte_in_a_checkpoint_is_mended(workspace: Path, invoke: Invoke) -> None:

@@ -60,10 +60,26 @@ def store_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         integers = _quantize(weight, scale, zero_point, axis)
         graph.initializer.append(numpy_helper.from_array(integers, node.output[0]))
         graph.node.remove(node)
+        _own_zero_point(graph, node.output[0], zero_point)
     used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
         graph.initializer.remove(tensor)
     return model
+
+
+def _own_zero_point(graph: onnx.GraphProto, integers: str, zero_point: Any) -> None:
+    """Give every DequantizeLinear of a constant a zero point that no other node reads.
+
+    Simplifiers merge equal constants. Where a convolution and a linear layer of equal width then share one, OpenVINO
+    runs both, and their neighbours, in FP32 (2026.4, a third of the speed).
+    """
+    from onnx import numpy_helper
+
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] == integers and len(node.input) > 2:
+            name = f"{node.output[0]}_zero_point"
+            graph.initializer.append(numpy_helper.from_array(zero_point.copy(), name))
+            node.input[2] = name
 
 
 def _quantize(weight: Any, scale: Any, zero_point: Any, axis: int) -> Any:

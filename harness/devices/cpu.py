@@ -63,11 +63,6 @@ def supports_bf16(root: Path = SYSTEM_ROOT) -> bool:
     return not cpu_flags(root).isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def has_vnni(root: Path = SYSTEM_ROOT) -> bool:
-    """Say whether the CPU has 8-bit dot products (AVX512-VNNI, AVX-VNNI, AMX, ARM SDOT or I8MM)."""
-    return not cpu_flags(root).isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
-
-
 def frequency_mhz(root: Path = SYSTEM_ROOT) -> float | None:
     """Return the mean clock of the usable cores: cpufreq's, else that in cpuinfo, else None."""
     cores = usable_cores(root)

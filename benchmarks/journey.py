@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 RUN_AT_MOST_S = 20 * 60
-INT8_FASTER_AT_LEAST = 2.2
 BATCH = 64
 
 
@@ -26,9 +25,14 @@ class Claim:
 
     clean: float
     robust: float
+    int8_faster: float
 
 
-CLAIMS = {"fashion-mnist": Claim(clean=0.865, robust=0.792), "fashion-mnist-pruned": Claim(clean=0.850, robust=0.775)}
+CLAIMS = {
+    "fashion-mnist": Claim(clean=0.865, robust=0.792, int8_faster=2.2),
+    # Convolutions of 16 channels gain less from INT8.
+    "fashion-mnist-pruned": Claim(clean=0.850, robust=0.775, int8_faster=1.7),
+}
 
 
 def main() -> int:
@@ -55,12 +59,16 @@ def judge(name: str, workspace: Path) -> list[tuple[str, str, str, bool]]:
     int8 = documents["int8"]
     clean, robust = int8["accuracy"]["clean"], int8["robustness"][0]["worst_case"]
     ratio = p50_ms(documents["fp32"]) / p50_ms(int8)
-    faster = INT8_FASTER_AT_LEAST
     return [
         (f"{name}: the run", f"{seconds:.0f} s", f"<= {RUN_AT_MOST_S} s", seconds <= RUN_AT_MOST_S),
         (f"{name}: clean, n={clean['n']}", *_at_least(clean["value"], claim.clean)),
         (f"{name}: robust, n={robust['n']}", *_at_least(robust["value"], claim.robust)),
-        (f"{name}: FP32 / INT8 p50, batch {BATCH}", f"{ratio:.2f}", f">= {faster}", ratio >= faster),
+        (
+            f"{name}: FP32 / INT8 p50, batch {BATCH}",
+            f"{ratio:.2f}",
+            f">= {claim.int8_faster:.2f}",
+            ratio >= claim.int8_faster,
+        ),
     ]
 
 

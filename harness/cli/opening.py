@@ -70,7 +70,10 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
         record(resolved)
         log(folder, f"begin: {command}")
         try:
-            yield Journey(context, say)
+            journey = Journey(context, say)
+            yield journey
+            if not journey.made and asked.verbosity == 0:
+                console.print(f"everything in {folder} is up to date", markup=False, highlight=False, soft_wrap=True)
         except HarnessError as error:
             log(folder, f"error: {error}")
             raise

@@ -34,6 +34,11 @@ class Journey:
         """The run folder."""
         return self._context.folder
 
+    @property
+    def made(self) -> int:
+        """How many artifacts were made so far; the others were up to date."""
+        return self._ledger.made
+
     @cached_property
     def base(self) -> Task:
         """The trained model."""

@@ -23,12 +23,16 @@ class Ledger:
     Args:
         folder: the run folder.
         say: told one line for everything that is made, kept or found damaged.
+
+    Attributes:
+        made: how many artifacts it made.
     """
 
     def __init__(self, folder: Path, say: Say) -> None:
         self._folder = folder
         self._say = say
         self._known: dict[str, Artifact] = {}
+        self.made = 0
 
     def ensure(self, task: Task, *, again: bool = False) -> Artifact:
         """Return a task's artifact, made now unless it is up to date; its parents come first.
@@ -86,6 +90,7 @@ class Ledger:
         started = time.monotonic()
         stamp: dict[str, Any] = {"created": datetime.now(timezone.utc).isoformat(), "harness_version": __version__}
         made = write_artifact(task, self._folder / task.path, parents, stamp)
+        self.made += 1
         self._say(task.stage, f"{task.path} made in {time.monotonic() - started:.1f} s")
         return made
 

@@ -46,7 +46,7 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     steps = math.ceil(len(labels) / recipe.batch_size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
@@ -69,7 +69,7 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress
                 schedule.step()
                 total += loss * len(rows)
                 advance(1)
-    model.to("cpu", memory_format=torch.contiguous_format).eval()
+    model.to("cpu").to(memory_format=torch.contiguous_format).eval()
     return total / len(labels)
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from calibration.observers import CALIBRATORS
-from contracts.errors import InputError
+from contracts.errors import InputError, unknown_name
 from engines import registry as backends
-from engines.backend import Precision
+from engines.backend import PRECISIONS, Precision
 from harness.attacks import registry as attacks
 from harness.data import registry as data_sets
 from harness.measurement.window import PROFILES
@@ -28,15 +28,13 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
-def _among(kind: str, known: tuple[str, ...]) -> AfterValidator:
-    def check(value: str) -> str:
-        if value not in known:
-            from contracts.errors import unknown_name
-
+def _among(kind: str, known: tuple[str, ...]) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value not in known:
             raise unknown_name(kind, value, known)
         return value
 
-    return AfterValidator(check)
+    return BeforeValidator(check)
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -63,7 +61,7 @@ Calibrator = Annotated[str, _among("calibrator", CALIBRATORS)]
 Backends = Annotated[
     tuple[Annotated[str, _among("backend", (*backends.NAMES, backends.AUTO))], ...], _LISTED, _DISTINCT
 ]
-Precisions = Annotated[tuple[Precision, ...], _LISTED, _DISTINCT]
+Precisions = Annotated[tuple[Annotated[Precision, _among("precision", PRECISIONS)], ...], _LISTED, _DISTINCT]
 Attacks = Annotated[tuple[Annotated[str, _among("attack", attacks.NAMES)], ...], _LISTED, _DISTINCT]
 Epsilons = Annotated[tuple[Epsilon, ...], _LISTED, _DISTINCT]
 Arms = Annotated[tuple[Annotated[str, _among("arm", ARMS)], ...], _LISTED, _DISTINCT]

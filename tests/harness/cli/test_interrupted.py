@@ -136,7 +136,7 @@ def lasting(document: dict[str, Any]) -> dict[str, Any]:
 def test_killed_at_random_moments_a_run_ends_in_the_same_document(finished: Finished, tmp_path: Path) -> None:
     draw = random.Random(SEED)
     print(f"seed {SEED}")  # noqa: T201  shown where it fails
-    for _ in range(6):
+    for _ in range(10):
         process = start("run", *TINY, cwd=tmp_path)
         try:
             process.wait(timeout=draw.uniform(0.3, 9.0))

@@ -6,8 +6,11 @@ import re
 import sys
 from pathlib import Path
 
-import grimp
 import pytest
+
+pytest.importorskip("grimp")
+
+import grimp
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("harness", "engines", "calibration", "reports", "contracts")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import reports
+
 pytestmark = pytest.mark.core
 
-CSS = (Path(__file__).parents[2] / "reports" / "templates" / "report.css").read_text(encoding="utf-8")
+CSS = (Path(reports.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
 
 
 def luminance(colour: str) -> float:

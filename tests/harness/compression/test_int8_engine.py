@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("torch")
+
 import onnx
 import openvino as ov
-import pytest
 import torch
 from torch import nn
 

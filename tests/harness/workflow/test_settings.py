@@ -199,7 +199,7 @@ def test_the_last_override_counts() -> None:
         ("model.factory=package.module:callable", "model needs either a name or a factory"),
         ("build.backend=openvin", "unknown backend 'openvin'; did you mean 'openvino'?"),
         ("build.backend=[]", "an empty list"),
-        ("build.precision=int9", "build.precision.0: Input should be 'fp32', 'fp16', 'bf16' or 'int8', got 'int9'"),
+        ("build.precision=int9", "unknown precision 'int9'; did you mean 'int8'?"),
         ("eval.attack=pdg", "unknown attack 'pdg'; did you mean 'pgd'?"),
         ("eval.arms=[transfer, lop]", "unknown arm"),
         ('eval.arms=["transfer", "lop"]', "unknown arm 'lop'; did you mean 'loop'?"),

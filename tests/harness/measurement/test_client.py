@@ -209,9 +209,16 @@ measure_engine(folder, batches=[1], profile="quick", threads=1, scratch=folder.p
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a child of its parent's death on Linux only")
+def _hear_interrupts() -> None:
+    # Children of a script's background ignore Ctrl-C unless told otherwise.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("blow", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)])
 def test_the_worker_dies_with_its_parent_however_that_ends(engine: Path, blow: signal.Signals, code: int) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(engine)], stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(engine)], stderr=subprocess.DEVNULL, preexec_fn=_hear_interrupts
+    )
     try:
         worker = _await_worker(engine, parent)
         parent.send_signal(blow)

@@ -71,7 +71,7 @@ def _own_zero_point(graph: onnx.GraphProto, integers: str, zero_point: Any) -> N
     """Give every DequantizeLinear of a constant a zero point that no other node reads.
 
     Simplifiers merge equal constants. Where a convolution and a linear layer of equal width then share one, OpenVINO
-    runs both, and their neighbours, in FP32 (2026.4, a third of the speed).
+    runs both, and others of that width, in FP32 (seen with 2026.4).
     """
     from onnx import numpy_helper
 

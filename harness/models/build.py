@@ -11,7 +11,7 @@ from harness.callables import find_callable
 if TYPE_CHECKING:
     from torch import nn
 
-ZOO = ("cnn8", "digits-cnn", "resnet18")
+ZOO = ("cnn8", "digits-cnn", "inception", "mobilenet-v2", "resnet18", "vit-tiny")
 TORCHVISION = "torchvision:"
 
 _HALF = 0.5  # pixels in [0, 1] become [-1, 1], as in the paper
@@ -75,7 +75,10 @@ def _from_name(name: str, input_shape: tuple[int, int, int], classes: int) -> nn
     builders: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {
         "cnn8": zoo.cnn8,
         "digits-cnn": zoo.digits_cnn,
+        "inception": zoo.inception,
+        "mobilenet-v2": zoo.mobilenet_v2,
         "resnet18": zoo.resnet18,
+        "vit-tiny": zoo.vit_tiny,
     }
     channels = input_shape[0]
     return zoo.Normalised(builders[name](input_shape, classes), [_HALF] * channels, [_HALF] * channels)

@@ -13,7 +13,14 @@ from torch import nn
 from contracts.errors import InputError
 from harness.models.build import ZOO, build_model, check_name
 
-SHAPES = {"cnn8": (1, 28, 28), "digits-cnn": (1, 8, 8), "resnet18": (3, 32, 32)}
+SHAPES = {
+    "cnn8": (1, 28, 28),
+    "digits-cnn": (1, 8, 8),
+    "inception": (1, 28, 28),
+    "mobilenet-v2": (1, 28, 28),
+    "resnet18": (3, 32, 32),
+    "vit-tiny": (1, 28, 28),
+}
 
 FACTORIES = """
 from torch import nn

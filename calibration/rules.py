@@ -1,4 +1,4 @@
-"""Where Q/DQ pairs go: one table, in ONNX's operator names, for a model's modules and for a graph alike.
+"""Where Q/DQ pairs go: one table, in ONNX's operator names, for a torch model and for an ONNX graph alike.
 
 The places follow TensorRT's rules for good INT8 fusion: quantize the inputs and the weights of what multiplies, both
 inputs of a residual Add and the input of an AveragePool; never an output as a habit, never a bias, and nothing between
@@ -7,7 +7,7 @@ a convolution and the batch norm or ReLU that is fused into it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,8 +17,9 @@ class Rule:
     """What is quantized around one operator.
 
     Attributes:
-        activations: positions of the inputs that are quantized per tensor, where they are not constants.
-        weight_axis: axis of the weight (input 1) that counts output channels; None where there is no weight.
+        activations: positions of the inputs that are quantized per tensor.
+        weight_axis: axis of input 1 that counts output channels where that input is a constant, a weight; None for
+            operators without weights: with a constant among their inputs (a bias, a scale) they are left alone.
     """
 
     activations: tuple[int, ...]
@@ -27,12 +28,86 @@ class Rule:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "Conv": Rule(activations=(0,), weight_axis=0),
-        "ConvTranspose": Rule(activations=(0,), weight_axis=1),
-        "Gemm": Rule(activations=(0,), weight_axis=0),
-        "MatMul": Rule(activations=(0, 1)),
+        "Conv": Rule(activations=(0, 1), weight_axis=0),
+        "ConvTranspose": Rule(activations=(0, 1), weight_axis=1),
+        "Gemm": Rule(activations=(0, 1), weight_axis=0),  # the weight is (out, in): transB=1
+        "MatMul": Rule(activations=(0, 1), weight_axis=-1),  # the weight is (…, in, out)
         "Add": Rule(activations=(0, 1)),
         "AveragePool": Rule(activations=(0,)),
         "GlobalAveragePool": Rule(activations=(0,)),
     }
 )
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One input of an operation.
+
+    Attributes:
+        tensor: its name.
+        constant: whether it is the same for every image.
+    """
+
+    tensor: str
+    constant: bool
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One node of a graph in ONNX's terms, whatever the graph is written in.
+
+    Attributes:
+        name: of the node.
+        kind: ONNX's operator; "GlobalAveragePool" also for a mean over height and width.
+        inputs: its tensor inputs, in ONNX's order.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One input of one operation that is quantized.
+
+    Attributes:
+        operation: name of the node.
+        kind: its operator.
+        position: which of its inputs.
+        tensor: name of that input.
+        axis: of a weight, the axis that counts output channels; None for an activation, quantized per tensor.
+    """
+
+    operation: str
+    kind: str
+    position: int
+    tensor: str
+    axis: int | None
+
+
+def places(operations: Iterable[Operation], keep_float: frozenset[str] = frozenset()) -> tuple[Place, ...]:
+    """Return every place where a Q/DQ pair goes, in the order of the operations.
+
+    Args:
+        operations: of the graph, in an order of execution.
+        keep_float: names of operations that get none.
+    """
+    return tuple(
+        place for operation in operations if operation.name not in keep_float for place in _places_of(operation)
+    )
+
+
+def _places_of(operation: Operation) -> list[Place]:
+    rule = RULES.get(operation.kind)
+    if rule is None or len(operation.inputs) <= max(rule.activations):
+        return []
+    found = []
+    for position in rule.activations:
+        operand = operation.inputs[position]
+        weight = operand.constant and position == 1 and rule.weight_axis is not None
+        if operand.constant and not weight:
+            return []
+        axis = rule.weight_axis if weight else None
+        found.append(Place(operation.name, operation.kind, position, operand.tensor, axis))
+    return found

@@ -63,7 +63,7 @@ def resnet18(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 def mobilenet_v2(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Return MobileNetV2 (depthwise convolutions, inverted residuals), its stem of stride 1 for images of about 32x32."""
+    """Return MobileNetV2 (depthwise convolutions, inverted residuals) whose stem has stride 1, for small images."""
     import torchvision
 
     network: nn.Module = torchvision.models.mobilenet_v2(num_classes=classes)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.qdq_graph import store_integer_weights
+from calibration.graphs.qdq import store_integer_weights
 from contracts.files import write_json
 from engines.backend import EngineManifest, Precision
 from engines.loading import MANIFEST, build_engine

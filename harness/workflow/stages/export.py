@@ -38,7 +38,7 @@ def task(context: Context, final: Task, kind: GraphKind) -> Task:
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: GraphKind) -> Made:
     import onnx
 
-    from calibration.qdq_graph import store_integer_weights, translations
+    from calibration.graphs.qdq import store_integer_weights, translations
     from harness.models.onnx_graph import export
 
     (final,) = parents

@@ -13,7 +13,7 @@ import openvino as ov
 import torch
 from torch import nn
 
-from calibration.qdq_graph import store_integer_weights, translations
+from calibration.graphs.qdq import store_integer_weights, translations
 from harness.compression.twin import Twin
 from harness.models.onnx_graph import export
 

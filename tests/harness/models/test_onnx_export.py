@@ -14,7 +14,7 @@ pytest.importorskip("onnxscript")
 import torch
 from torch import Tensor, nn
 
-from calibration.qdq_graph import translations
+from calibration.graphs.qdq import translations
 from contracts.errors import InputError
 from harness.compression.twin import Twin
 from harness.models.build import build_model

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.qdq_graph import store_integer_weights
+from calibration.graphs.qdq import store_integer_weights
 
 pytestmark = pytest.mark.core
 

@@ -1,0 +1,1 @@
+"""ONNX graphs around quantization: Q/DQ in and out of them, typed graphs, lint."""

@@ -6,12 +6,19 @@ An observer never holds a batch. Its estimate does not depend on the order of th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
+from calibration.entropy import entropy_range
+from calibration.histogram import Histogram, percentile_range
+from calibration.magnitudes import flat, peak
+from calibration.mse import mse_range
 from contracts.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = npt.NDArray[Any]
 
@@ -26,27 +33,32 @@ class Observer(ABC):
         tensor: the tensor's name, for the sentences.
     """
 
-    tensor = "a tensor"
+    def __init__(self, tensor: str) -> None:
+        self.tensor = tensor
 
-    def see(self, values: Array) -> None:
-        """Take in one batch of values of any shape.
+    def see(self, values: Array | Tensor) -> None:
+        """Take in one batch.
+
+        Args:
+            values: a numpy array or a torch tensor on any device, of any shape and any real type; taken as float32.
 
         Raises:
             InputError: a value is NaN or infinite.
         """
-        magnitudes = np.abs(values, dtype=np.float32).ravel()
-        if not np.isfinite(peak := float(magnitudes.max(initial=0.0))):
+        values = flat(values)
+        largest = peak(values)
+        if not largest < float("inf"):
             raise InputError(
                 f"the activations of {self.tensor} are not finite: check the model and the calibration images"
             )
-        self._see(magnitudes, peak)
+        self._see(values, largest)
 
     def range(self) -> float:
-        """Return the estimated largest magnitude, positive and finite."""
+        """Return the estimated range: positive, finite, and no more than the largest magnitude seen or 1e-8."""
         return max(self._range(), SMALLEST_RANGE)
 
     @abstractmethod
-    def _see(self, magnitudes: Array, peak: float) -> None: ...
+    def _see(self, values: Array | Tensor, largest: float) -> None: ...
 
     @abstractmethod
     def _range(self) -> float: ...
@@ -55,65 +67,56 @@ class Observer(ABC):
 class MinMax(Observer):
     """The largest magnitude seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, tensor: str) -> None:
+        super().__init__(tensor)
         self._peak = 0.0
 
-    def _see(self, magnitudes: Array, peak: float) -> None:
-        del magnitudes
-        self._peak = max(self._peak, peak)
+    def _see(self, values: Array | Tensor, largest: float) -> None:
+        del values
+        self._peak = max(self._peak, largest)
 
     def _range(self) -> float:
         return self._peak
 
 
-class Percentile(Observer):
-    """The magnitude that a given percentage of the values does not exceed, from a histogram.
+Estimate = Callable[[Histogram, int], float]
+"""From the magnitudes, not all of them zero, and the width of the integers to a range."""
 
-    The bins' width is a power of two times `_FIRST_WIDTH`; when a value lies beyond the last bin, pairs of bins are
-    merged and the width doubles. The counts are therefore those of the final width whatever the batches were.
-    """
 
-    _BINS = 4096
-    _FIRST_WIDTH = 2.0**-40
+class HistogramObserver(Observer):
+    """What an estimate says of the histogram of all magnitudes seen."""
 
-    def __init__(self, percentile: float = 99.99) -> None:
-        self._percentile = percentile
-        self._width = self._FIRST_WIDTH
-        self._counts = np.zeros(self._BINS, np.int64)
+    def __init__(self, tensor: str, estimate: Estimate, bits: int) -> None:
+        super().__init__(tensor)
+        self._estimate = estimate
+        self._bits = bits
+        self._histogram = Histogram()
 
-    def _see(self, magnitudes: Array, peak: float) -> None:
-        while peak >= self._width * self._BINS:
-            merged = self._counts.reshape(-1, 2).sum(axis=1)
-            self._counts = np.concatenate([merged, np.zeros_like(merged)])
-            self._width *= 2.0
-        bins = (magnitudes * np.float32(1.0 / self._width)).astype(np.int64)
-        self._counts += np.bincount(np.minimum(bins, self._BINS - 1), minlength=self._BINS)
+    def _see(self, values: Array | Tensor, largest: float) -> None:
+        self._histogram.add(values, largest)
 
     def _range(self) -> float:
-        total = int(self._counts.sum())
-        if total == 0:
-            return 0.0
-        wanted = np.ceil(total * self._percentile / 100.0)
-        last = int(np.searchsorted(np.cumsum(self._counts), wanted))
-        return float((last + 1) * self._width)
+        # A peak below the smallest range has no say, and its bins may all be one.
+        return self._estimate(self._histogram, self._bits) if self._histogram.peak > SMALLEST_RANGE else 0.0
 
 
-_OBSERVERS: dict[str, type[Observer]] = {"minmax": MinMax, "percentile": Percentile}
-CALIBRATORS: tuple[str, ...] = tuple(_OBSERVERS)
+_ESTIMATES: dict[str, Estimate] = {"percentile": percentile_range, "entropy": entropy_range, "mse": mse_range}
+CALIBRATORS: tuple[str, ...] = ("minmax", *_ESTIMATES)
 
 
-def observer(calibrator: str, tensor: str) -> Observer:
+def observer(calibrator: str, tensor: str, bits: int = 8) -> Observer:
     """Return a fresh observer of a tensor.
 
     Args:
         calibrator: one of `CALIBRATORS`.
         tensor: the tensor's name, for the sentences.
+        bits: width of the signed integers that the range is for, from 1; entropy and mse depend on it.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such calibrator.
     """
-    if calibrator not in _OBSERVERS:
+    if calibrator == "minmax":
+        return MinMax(tensor)
+    if calibrator not in _ESTIMATES:
         raise unknown_name("calibrator", calibrator, CALIBRATORS)
-    made = _OBSERVERS[calibrator]()
-    made.tensor = tensor
-    return made
+    return HistogramObserver(tensor, _ESTIMATES[calibrator], bits)

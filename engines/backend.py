@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from contracts.errors import InputError, unknown_name
+from engines.audit import PrecisionAudit, silent_audit
 from engines.engine import Engine, LoadOptions
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -40,6 +41,7 @@ class EngineManifest:
         weights_bytes: bytes of the constants inside the engine.
         engine_bytes: bytes of the engine's files.
         options: the backend's build options, resolved.
+        audit: what precision its layers run in on the machine that built it; None where it was never asked.
     """
 
     backend: str
@@ -50,10 +52,13 @@ class EngineManifest:
     weights_bytes: int
     engine_bytes: int
     options: Mapping[str, Any]
+    audit: PrecisionAudit | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
-        return {**asdict(self), "input_shape": list(self.input_shape), "options": dict(self.options)}
+        value = {**asdict(self), "input_shape": list(self.input_shape), "options": dict(self.options)}
+        del value["audit"]
+        return value if self.audit is None else {**value, "audit": self.audit.to_json()}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> EngineManifest:
@@ -64,7 +69,8 @@ class EngineManifest:
         """
         try:
             channels, height, width = value["input_shape"]
-            manifest = EngineManifest(**{**value, "input_shape": (channels, height, width)})
+            audit = None if value.get("audit") is None else PrecisionAudit.from_json(value["audit"])
+            manifest = EngineManifest(**{**value, "input_shape": (channels, height, width), "audit": audit})
             for name, kind in _KINDS.items():
                 if not isinstance(getattr(manifest, name), kind):
                     raise TypeError(f"{name} is {getattr(manifest, name)!r}")
@@ -128,6 +134,20 @@ class Backend(ABC):
             folder: an empty folder.
             options: the section of the experiment file that is this backend's own.
         """
+
+    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
+        """Say what precision the layers of a built engine run in on this machine.
+
+        Args:
+            graph: ONNX file that the engine was built from.
+            folder: where the engine's files are.
+            manifest: what the engine is.
+
+        Raises:
+            InputError: the multiply-accumulates of the graph cannot be counted.
+        """
+        del graph, folder, manifest
+        return silent_audit(self.name, "this backend does not tell")
 
     @abstractmethod
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import InputError
 from contracts.files import read_json
-from engines.backend import EngineManifest, Precision
+from engines.audit import PrecisionAudit, silent_audit
+from engines.backend import Backend, EngineManifest, Precision
 from engines.engine import Engine, LoadOptions
 from engines.registry import usable_backend
 
@@ -18,7 +20,7 @@ MANIFEST = "manifest.json"
 def build_engine(
     backend: str, precision: Precision, graph: Path, folder: Path, options: Mapping[str, Any]
 ) -> EngineManifest:
-    """Build the engine's files into an empty folder and describe them.
+    """Build the engine's files into an empty folder and describe them, with the precision that its layers run in.
 
     Args:
         backend: a name of the registry.
@@ -34,7 +36,7 @@ def build_engine(
     builder = usable_backend(backend, precision)
     input_shape, classes = graph_signature(graph)
     weights_bytes = builder.build(graph, precision, folder, options)
-    return EngineManifest(
+    manifest = EngineManifest(
         backend=backend,
         backend_version=builder.version(),
         precision=precision,
@@ -44,6 +46,15 @@ def build_engine(
         engine_bytes=sum(file.stat().st_size for file in folder.iterdir()),
         options=options,
     )
+    return replace(manifest, audit=_audit(builder, graph, folder, manifest))
+
+
+def _audit(builder: Backend, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
+    """Ask what the layers run in; a graph whose work cannot be counted is an engine all the same."""
+    try:
+        return builder.audit(graph, folder, manifest)
+    except InputError as error:
+        return silent_audit(builder.name, str(error))
 
 
 def read_manifest(folder: Path) -> EngineManifest:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import InputError
+from engines.audit import PrecisionAudit, layers_audit
 from engines.backend import Availability, Backend, EngineManifest, Precision
 from engines.constants import constant_bytes
 from engines.engine import Array, Engine, LoadOptions
+from engines.macs import multiplying_layers
 
 _ONNX = "engine.onnx"
 
@@ -45,6 +48,21 @@ class ONNXRuntime(Backend):
         session(graph)
         shutil.copyfile(graph, folder / _ONNX)
         return constant_bytes(graph)
+
+    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
+        """Read it from the graph that the session's optimizer makes; see `Backend.audit`."""
+        import onnx
+
+        from engines.audit_onnxruntime import optimized_precisions
+
+        del manifest
+        layers = multiplying_layers(graph)
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / _ONNX
+            session(folder / _ONNX, write_optimized=path)
+            optimized = onnx.load(str(path)).graph
+        precisions = optimized_precisions(onnx.load(str(graph)).graph, optimized, layers)
+        return layers_audit(layers, precisions, "ONNX Runtime's optimized graph")
 
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""
@@ -83,13 +101,15 @@ class ONNXRuntimeEngine(Engine):
         del self._session
 
 
-def session(graph: Path, *, threads: int = 0, optimise: bool = True) -> Any:
+def session(graph: Path, *, threads: int = 0, optimise: bool = True, write_optimized: Path | None = None) -> Any:
     """Open an ONNX Runtime session on the CPU.
 
     Args:
         graph: ONNX file.
         threads: CPU threads; 0 leaves that to the runtime.
         optimise: False runs the graph node by node as written: the reference for export parity.
+        write_optimized: where the graph goes as the optimizer rewrote it, short of its last step, which changes the
+            layout of tensors and no operator, but loses the names of weights.
 
     Raises:
         InputError: ONNX Runtime refuses the graph.
@@ -101,6 +121,9 @@ def session(graph: Path, *, threads: int = 0, optimise: bool = True) -> Any:
     options.intra_op_num_threads = threads
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if write_optimized is not None:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(write_optimized)
     try:
         return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class of their own

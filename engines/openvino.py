@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from contracts.errors import InputError
+from engines.audit import PrecisionAudit, layers_audit
 from engines.backend import Availability, Backend, EngineManifest, Precision
 from engines.engine import Array, Engine, LoadOptions
+from engines.macs import multiplying_layers
 
 _XML = "engine.xml"
 _DEVICE = "CPU"
@@ -58,6 +60,14 @@ class OpenVINO(Backend):
         ov.save_model(model, str(folder / _XML), compress_to_fp16=False)
         return (folder / _XML).with_suffix(".bin").stat().st_size
 
+    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
+        """Read it from the model that the CPU plugin compiles; see `Backend.audit`."""
+        from engines.audit_openvino import runtime_precisions
+
+        layers = multiplying_layers(graph)
+        compiled = _compiled(folder / _XML, manifest, LoadOptions(batch_size=1))
+        return layers_audit(layers, runtime_precisions(compiled, layers), "OpenVINO's runtime model")
+
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""
         return OpenVINOEngine(folder / _XML, manifest, options)
@@ -69,26 +79,10 @@ class OpenVINOEngine(Engine):
     def __init__(self, path: Path, manifest: EngineManifest, options: LoadOptions) -> None:
         super().__init__(manifest.input_shape, manifest.classes, options)
         self._path = path
-        self._precision = manifest.precision
+        self._manifest = manifest
 
     def _activate(self) -> None:
-        import openvino as ov
-
-        core = ov.Core()
-        try:
-            model = core.read_model(str(self._path))
-        except RuntimeError as error:
-            raise InputError(f"{self._path} is not a whole engine ({_last_line(error)}): build it again") from error
-        model.reshape([self.options.batch_size, *self.input_shape])
-        settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            # The plugin would pick BF16 for an FP32 model on a CPU that has it: the precision is what was asked for.
-            "INFERENCE_PRECISION_HINT": "bf16" if self._precision == "bf16" else "f32",
-        }
-        if self.options.threads:
-            settings["INFERENCE_NUM_THREADS"] = self.options.threads
-        self._compiled = core.compile_model(model, _DEVICE, settings)
+        self._compiled = _compiled(self._path, self._manifest, self.options)
         self._request: Any = None
 
     def _infer(self, images: Array) -> Array:
@@ -113,6 +107,31 @@ class OpenVINOEngine(Engine):
 
     def _deactivate(self) -> None:
         del self._request, self._compiled
+
+
+def _compiled(path: Path, manifest: EngineManifest, options: LoadOptions) -> Any:
+    """Return the engine's model compiled for this machine's CPU and one batch size.
+
+    Raises:
+        InputError: the file is no whole engine.
+    """
+    import openvino as ov
+
+    core = ov.Core()
+    try:
+        model = core.read_model(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} is not a whole engine ({_last_line(error)}): build it again") from error
+    model.reshape([options.batch_size, *manifest.input_shape])
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        # The plugin would pick BF16 for an FP32 model on a CPU that has it: the precision is what was asked for.
+        "INFERENCE_PRECISION_HINT": "bf16" if manifest.precision == "bf16" else "f32",
+    }
+    if options.threads:
+        settings["INFERENCE_NUM_THREADS"] = options.threads
+    return core.compile_model(model, _DEVICE, settings)
 
 
 def _last_line(error: Exception) -> str:

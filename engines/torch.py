@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.audit import PrecisionAudit, layers_audit
 from engines.backend import Availability, Backend, EngineManifest, Precision
 from engines.constants import constant_bytes
 from engines.engine import Array, Engine, LoadOptions
+from engines.macs import multiplying_layers
 
 _ONNX = "engine.onnx"
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
@@ -51,6 +53,12 @@ class Torch(Backend):
         TorchProgram(graph, dtype=_DTYPES[precision], device="cpu")
         shutil.copyfile(graph, folder / _ONNX)
         return constant_bytes(graph) // _FLOAT32_IN[precision]
+
+    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
+        """Every layer runs in the program's own type; see `Backend.audit`."""
+        del folder
+        layers = multiplying_layers(graph)
+        return layers_audit(layers, {layer.name: manifest.precision for layer in layers}, "the program's dtype")
 
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""

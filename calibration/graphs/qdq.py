@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from calibration.graphs.constants import drop_unused
 from contracts.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def translations() -> dict[Any, Callable[..., Any]]:
 def store_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace every QuantizeLinear of a constant by the int8 constant that it gives; DequantizeLinear stays.
 
+    A Transpose behind such a DequantizeLinear (an exporter's linear layer on more than two dimensions) goes into the
+    integers, so that runtimes find DequantizeLinear directly in front of what multiplies.
+
     Args:
         model: a graph whose weights are float initializers followed by Q/DQ. It is changed in place.
 
@@ -56,15 +60,44 @@ def store_integer_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in [node for node in quantizers if all(name in constants for name in node.input)]:
         weight, scale, *rest = (numpy_helper.to_array(constants[name]) for name in node.input)
         zero_point = rest[0] if rest else np.zeros(scale.shape, np.uint8)  # ONNX's default
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        integers = _quantize(weight, scale, zero_point, axis)
+        integers = _quantize(weight, scale, zero_point, _axis(node))
         graph.initializer.append(numpy_helper.from_array(integers, node.output[0]))
         graph.node.remove(node)
         _own_zero_point(graph, node.output[0], zero_point)
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
-        graph.initializer.remove(tensor)
+    _transpose_integers(graph)
+    drop_unused(graph)
     return model
+
+
+def _transpose_integers(graph: onnx.GraphProto) -> None:
+    """Replace, in place, every Transpose of a dequantized constant by DequantizeLinear of the transposed constant."""
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    dequantizers = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    for node in graph.node:
+        dequantizer = dequantizers.get(node.input[0]) if node.op_type == "Transpose" else None
+        if dequantizer is None or not all(name in constants for name in dequantizer.input):
+            continue
+        integers, scale, *rest = (numpy_helper.to_array(constants[name]) for name in dequantizer.input)
+        order = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), None)
+        order = list(range(integers.ndim))[::-1] if order is None else order
+        output = node.output[0]
+        made = {f"{output}_integers": np.ascontiguousarray(integers.transpose(order))}
+        if rest:
+            made[f"{output}_zero_point"] = rest[0]
+        for name, value in made.items():
+            constants[name] = numpy_helper.from_array(value, name)
+            graph.initializer.append(constants[name])
+        first, *others = made
+        along: dict[str, Any] = {"axis": order.index(_axis(dequantizer) % integers.ndim)} if scale.ndim else {}
+        ends = [first, dequantizer.input[1], *others]
+        node.CopyFrom(helper.make_node("DequantizeLinear", ends, [output], node.name, **along))
+        dequantizers[output] = node
+
+
+def _axis(node: onnx.NodeProto) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
 
 
 def _own_zero_point(graph: onnx.GraphProto, integers: str, zero_point: Any) -> None:

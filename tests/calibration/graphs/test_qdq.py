@@ -98,3 +98,84 @@ def test_a_scale_that_is_computed_in_the_graph_is_left_there() -> None:
     assert quantized_constants(after) == ["linear.weight"]
     images = np.random.default_rng(1).random((4, 2, 8, 8), np.float32)
     np.testing.assert_array_equal(scores(after, images), scores(before, images))
+
+
+def transposed_linear(*, axis: int | None, perm: list[int] | None, reader: str) -> onnx.ModelProto:
+    """Return a linear layer on three dimensions as the exporter writes it: its weight is transposed after Q/DQ."""
+    random = np.random.default_rng(0)
+    channels = () if axis is None else ((5, 7)[axis],)
+    constants: dict[str, Array] = {
+        "weight": random.standard_normal((5, 7)).astype(np.float32),
+        "scale": random.uniform(0.01, 0.03, channels).astype(np.float32),
+        "zero": np.zeros(channels, np.int8),
+    }
+    along: dict[str, Any] = {} if axis is None else {"axis": axis}
+    order: dict[str, Any] = {} if perm is None else {"perm": perm}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["weight", "scale", "zero"], ["integers"], **along),
+        helper.make_node("DequantizeLinear", ["integers", "scale", "zero"], ["floats"], **along),
+        helper.make_node("Transpose", ["floats"], ["turned"], **order),
+        helper.make_node("MatMul", ["images", "turned"], ["product"]),
+    ]
+    if reader == "another transpose":
+        nodes += [
+            helper.make_node("Transpose", ["turned"], ["back"], perm=[1, 0]),
+            helper.make_node("MatMul", ["product", "back"], ["scores"]),
+        ]
+    elif reader == "the weight itself":
+        nodes.append(helper.make_node("MatMul", ["product", "floats"], ["scores"]))
+    else:
+        nodes.append(helper.make_node("Identity", ["product"], ["scores"]))
+    graph = helper.make_graph(
+        nodes,
+        "transposed",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 7])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 3, None])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, None])
+@pytest.mark.parametrize("perm", [None, [1, 0]])
+@pytest.mark.parametrize("reader", ["", "another transpose", "the weight itself"])
+def test_a_transpose_of_a_weight_goes_into_its_integers(axis: int | None, perm: list[int] | None, reader: str) -> None:
+    before = transposed_linear(axis=axis, perm=perm, reader=reader)
+    after = store_integer_weights(transposed_linear(axis=axis, perm=perm, reader=reader))
+    onnx.checker.check_model(after, full_check=True)
+    assert "Transpose" not in {node.op_type for node in after.graph.node}
+    images = np.random.default_rng(1).random((4, 3, 7), np.float32)
+    np.testing.assert_array_equal(scores(after, images), scores(before, images))
+    dequantizers = [node for node in after.graph.node if node.op_type == "DequantizeLinear"]
+    assert len(dequantizers) == (2 if reader else 1)
+    assert len({node.input[2] for node in dequantizers}) == len(dequantizers)
+    (first,) = (node for node in dequantizers if node.output[0] == "turned")
+    if axis is not None:
+        assert [entry.i for entry in first.attribute] == [1 - axis % 2]
+
+
+def test_a_transpose_of_an_activation_stays() -> None:
+    model = quantized_classifier(axis=0)
+    model.graph.node.insert(2, helper.make_node("Transpose", ["images.dq"], ["turned"], perm=[0, 1, 3, 2]))
+    (conv,) = (node for node in model.graph.node if node.op_type == "Conv")
+    conv.input[0] = "turned"
+    assert "Transpose" in {node.op_type for node in store_integer_weights(model).graph.node}
+
+
+def test_what_a_subgraph_reads_is_kept() -> None:
+    model = quantized_classifier(axis=0)
+    inner = helper.make_graph(
+        [helper.make_node("MatMul", ["flat", "linear.float"], ["inner"])],
+        "inner",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )
+    weight = np.ones((4 * 36, 3), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "linear.float"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node[-1].output[0] = "unused"
+    model.graph.node.append(helper.make_node("If", ["yes"], ["scores"], then_branch=inner, else_branch=inner))
+    after = store_integer_weights(model)
+    onnx.checker.check_model(after, full_check=True)
+    assert {"linear.float", "yes"} < {tensor.name for tensor in after.graph.initializer}
+    assert "unused" not in {output for node in after.graph.node for output in node.output}

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-_SMALLEST_EXPONENT = -27
-"""No bin is finer than 2^-27 / 65536: what lies below is nothing to any range."""
+_SMALLEST_PEAK = 2.0**-28
+"""Bins are no finer than for this peak: less is nothing to any range."""
 
 
 class Histogram:
@@ -36,7 +36,7 @@ class Histogram:
 
     def __init__(self) -> None:
         self.counts = np.zeros(self.BINS, np.int64)
-        self.width = 2.0**_SMALLEST_EXPONENT / self.BINS
+        self.width = self._width_for(0.0)
         self.peak = 0.0
 
     def add(self, values: Array | Tensor, peak: float) -> None:
@@ -46,9 +46,12 @@ class Histogram:
             values: float32 with one dimension, as `magnitudes.flat` makes them.
             peak: their largest magnitude, finite.
         """
-        self._widen(2.0 ** max(math.frexp(peak)[1], _SMALLEST_EXPONENT) / self.BINS)
+        self._widen(self._width_for(peak))
         self.peak = max(self.peak, peak)
         self.counts += count(values, self.width, self.BINS)
+
+    def _width_for(self, peak: float) -> float:
+        return math.ldexp(1.0, math.frexp(max(peak, _SMALLEST_PEAK))[1]) / self.BINS
 
     def _widen(self, width: float) -> None:
         if width <= self.width:

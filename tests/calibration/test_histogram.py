@@ -50,6 +50,11 @@ def test_the_counts_depend_neither_on_the_order_nor_on_the_cuts(data: st.DataObj
     assert (parts.width, parts.peak) == (whole.width, whole.peak)
 
 
+def test_a_batch_of_zeros_does_not_coarsen_the_bins() -> None:
+    tiny = np.array([3e-7, 1e-7], np.float32)
+    assert of(np.zeros(5, np.float32), tiny).width == of(tiny).width < 1e-11
+
+
 def test_a_batch_of_more_values_than_are_counted_at_once_is_counted_whole_in_any_layout() -> None:
     values = np.random.default_rng(0).normal(size=(3, 500_000)).astype(np.float32)
     whole = of(values)

@@ -2,17 +2,20 @@
 
 The operator is `clamp(round(x / scale), -2^(b-1), 2^(b-1) - 1) * scale` with ties to even: what ONNX's QuantizeLinear
 and DequantizeLinear compute one after the other with zero point 0, and it is exported as exactly that pair. Its
-gradient is straight-through inside the clipping range and zero outside (Bengio et al. 2013, arXiv 1308.3432).
+gradient is straight-through inside the clipping range and zero outside (Bengio et al. 2013, arXiv 1308.3432). One bit
+is the sign times the scale, as in XNOR-Net (Rastegari et al. 2016, arXiv 1603.05279).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from calibration.observers import SMALLEST_RANGE, Observer
+from calibration.grid import integer_range, largest_integer
+from calibration.observers import SMALLEST_RANGE
 
 _NO_AXIS = -1
 
@@ -25,7 +28,7 @@ def quantize_dequantize(x: Tensor, scale: Tensor, axis: int, bits: int) -> Tenso
         x: floating tensor of any shape.
         scale: float32, positive; a scalar, or shape (x.shape[axis],).
         axis: the axis that `scale` runs along; -1 for a scalar.
-        bits: width of the signed integers, 2 to 16.
+        bits: width of the signed integers, 2 to 16; 1 is the sign, of which zero has the positive one.
 
     Returns:
         A new tensor of x's shape and dtype. 16-bit types are widened in between: a quotient in bfloat16 is off by up to
@@ -33,6 +36,8 @@ def quantize_dequantize(x: Tensor, scale: Tensor, axis: int, bits: int) -> Tenso
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     steps = _along(scale, wide, axis)
+    if bits == 1:
+        return torch.where(wide < 0, -steps, steps).to(x.dtype)
     low, high = integer_range(bits)
     return (wide / steps).round_().clamp_(low, high).mul_(steps).to(x.dtype)
 
@@ -52,17 +57,20 @@ def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, int, int], output: Tensor)
 def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
     x, scale = ctx.saved_tensors
     steps = _along(scale, x, ctx.axis)
-    low, high = integer_range(ctx.bits)
-    inside = (x >= (low - 0.5) * steps).logical_and_(x <= (high + 0.5) * steps)
+    low, high = _passing(ctx.bits)
+    inside = (x >= low * steps).logical_and_(x <= high * steps)
     return gradient * inside, None, None, None
 
 
 quantize_dequantize.register_autograd(_straight_through, setup_context=_remember)
 
 
-def integer_range(bits: int) -> tuple[int, int]:
-    """Return the smallest and largest signed integer of that width."""
-    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+def _passing(bits: int) -> tuple[float, float]:
+    """Return the ends, in steps, of what rounds to an integer; of the sign, of what its scale covers."""
+    if bits == 1:
+        return -1.0, 1.0
+    low, high = integer_range(bits)
+    return low - 0.5, high + 0.5
 
 
 def _along(scale: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -80,52 +88,62 @@ class ActivationQuantizer(nn.Module):
         scale: float32 scalar.
 
     Attributes:
+        tensor: name of what it quantizes.
         enabled: off, the module is the identity.
-        observer: while set, it sees every batch that passes.
+        momentum: while set, in training mode the range follows the largest magnitudes as a moving average, in which a
+            batch counts with this weight.
+        see: while set, it is shown every batch that passes.
     """
 
     scale: Tensor
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, tensor: str, bits: int) -> None:
         super().__init__()
+        self.tensor = tensor
         self.bits = bits
         self.enabled = True
-        self.observer: Observer | None = None
+        self.momentum: float | None = None
+        self.see: Callable[[Tensor], None] | None = None
         self.register_buffer("scale", torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x on its grid."""
-        if self.observer is not None:
-            self.observer.see(x.detach().float().cpu().numpy())
+        if self.see is not None:
+            self.see(x.detach())
         if not self.enabled:
             return x
-        quantized: Tensor = quantize_dequantize(x, self.scale, _NO_AXIS, self.bits)
+        scale = self.scale
+        if self.training and self.momentum is not None:
+            peak = x.detach().abs().amax().float().clamp_min(SMALLEST_RANGE)
+            self.scale.lerp_(peak / largest_integer(self.bits), self.momentum)
+            scale = scale.clone()  # a tensor that passes twice moves it twice before the gradient is taken
+        quantized: Tensor = quantize_dequantize(x, scale, _NO_AXIS, self.bits)
         return quantized
 
 
 class WeightQuantizer(nn.Module):
-    """Quantizes a weight per output channel, as a parametrization of the layer's `weight`.
+    """Quantizes a weight per output channel.
+
+    Args:
+        tensor: name of the weight.
+        channels: length of its axis of output channels.
+        axis: that axis, from 0.
+        bits: width.
 
     Buffers:
-        scale: float32, shape (output channels,): the channels' largest magnitudes fill the integers. In training mode
-            it is taken from the weight at every step, in evaluation mode it stays.
+        scale: float32, shape (channels,): the channels' largest magnitudes fill the integers; under one bit it is the
+            mean magnitude. In training mode it is taken from the weight at every step, in evaluation mode it stays.
     """
 
     scale: Tensor
 
-    def __init__(self, weight: Tensor, axis: int, bits: int) -> None:
+    def __init__(self, tensor: str, channels: int, axis: int, bits: int) -> None:
         super().__init__()
+        self.tensor = tensor
         self.axis = axis
         self.bits = bits
         self.enabled = True
-        self.register_buffer("scale", torch.ones(weight.shape[axis]))
-        self.fit(weight)
-
-    @torch.no_grad()
-    def fit(self, weight: Tensor) -> None:
-        """Take the scales from a weight."""
-        others = [axis for axis in range(weight.ndim) if axis != self.axis]
-        self.scale.copy_(_scale_of(weight.detach().abs().amax(others), self.bits))
+        self.register_buffer("scale", torch.ones(channels))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight on its grid."""
@@ -133,11 +151,13 @@ class WeightQuantizer(nn.Module):
             return weight
         scale = self.scale
         if self.training:
-            self.fit(weight)
+            self._fit(weight.detach())
             scale = scale.clone()  # a layer that is called twice fits twice before its gradient is taken
         quantized: Tensor = quantize_dequantize(weight, scale, self.axis, self.bits)
         return quantized
 
-
-def _scale_of(magnitude: Tensor, bits: int) -> Tensor:
-    return magnitude.clamp_min(SMALLEST_RANGE) / integer_range(bits)[1]
+    def _fit(self, weight: Tensor) -> None:
+        others = [axis for axis in range(weight.ndim) if axis != self.axis]
+        magnitudes = weight.abs()
+        peak = magnitudes.mean(others) if self.bits == 1 else magnitudes.amax(others)
+        self.scale.copy_(peak.clamp_min(SMALLEST_RANGE) / largest_integer(self.bits))

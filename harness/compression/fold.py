@@ -2,65 +2,97 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+import operator
 from typing import Any
 
-from torch import fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from contracts.errors import InputError
+_ATEN = torch.ops.aten
+_NORM = _ATEN._native_batch_norm_legit_no_training.default
+_LAYERS = (
+    _ATEN.conv1d.default,
+    _ATEN.conv2d.default,
+    _ATEN.conv2d.padding,
+    _ATEN.conv3d.default,
+    _ATEN.linear.default,
+)
+_TRANSPOSED = (_ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input, _ATEN.conv_transpose3d.input)
+_GROUPS = 6  # position of a transposed convolution's groups
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
+def fold_batch_norms(network: fx.GraphModule) -> None:
+    """Fold every batch norm that can be folded into the layer before it, in place.
 
-def folded(model: nn.Module) -> fx.GraphModule:
-    """Return the same function in evaluation mode as a traced graph without the batch norms that can be folded.
-
-    Args:
-        model: in evaluation mode; it is copied, and stays as it is.
-
-    Raises:
-        InputError: the model's control flow depends on its data, so that it cannot be traced.
+    A layer whose output goes elsewhere too, or whose weights another layer shares, keeps them, and its norm stays.
     """
-    try:
-        traced = fx.symbolic_trace(deepcopy(model))
-    except Exception as error:  # tracing runs the user's own forward
-        raise InputError(
-            f"{type(model).__name__} cannot be traced by torch.fx ({error}): its forward must not branch on the values "
-            "or shapes of tensors"
-        ) from error
-    modules = dict(traced.named_modules())
-    for node in list(traced.graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, _NORMS) or norm.running_mean is None:  # without it the batch decides
-            continue
-        source = node.all_input_nodes[0]
-        layer = modules.get(str(source.target)) if source.op == "call_module" else None
-        # A layer whose output goes elsewhere too, or that is called twice, must keep its own weights.
-        if layer is None or len(source.users) > 1 or _calls(traced, source) > 1:
-            continue
-        fused = _fused(layer, norm)
-        if fused is not None:
-            traced.set_submodule(str(source.target), fused)
-            modules[str(source.target)] = fused
-            node.replace_all_uses_with(source)
-            traced.graph.erase_node(node)
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-    return traced
+    uses: dict[str, int] = {}
+    for node in network.graph.nodes:
+        if node.op == "get_attr":
+            uses[node.target] = uses.get(node.target, 0) + len(node.users)
+    for norm in list(network.graph.nodes):
+        if norm.target is _NORM and _foldable(norm, uses):
+            _fold(network, norm)
+    network.graph.eliminate_dead_code()
+    network.delete_all_unused_submodules()
+    _drop_unused(network)
+    network.recompile()
 
 
-def _calls(traced: fx.GraphModule, node: fx.Node) -> int:
-    return sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes)
+def _foldable(norm: fx.Node, uses: dict[str, int]) -> bool:
+    layer: Any = norm.args[0]
+    transposed = layer.target in _TRANSPOSED and (len(layer.args) <= _GROUPS or layer.args[_GROUPS] == 1)
+    if layer.target not in _LAYERS and not transposed:
+        return False
+    given = [arg for arg in (*layer.args[1:3], *norm.args[1:5]) if isinstance(arg, fx.Node)]
+    own = all(arg.op == "get_attr" for arg in given) and all(uses[arg.target] == 1 for arg in layer.args[1:3] if arg)
+    only_value = all(user.target is operator.getitem and user.args[1] == 0 for user in norm.users)
+    return own and only_value and len(layer.users) == 1
 
 
-def _fused(layer: nn.Module, norm: Any) -> nn.Module | None:
-    if isinstance(layer, _CONVOLUTIONS):
-        transpose = isinstance(layer, _CONVOLUTIONS[3:])
-        if transpose and layer.groups > 1:
-            return None  # torch's fusion takes the weight's axes for those of one group
-        return fuse_conv_bn_eval(layer, norm, transpose=transpose)
-    if isinstance(layer, nn.Linear):
-        return fuse_linear_bn_eval(layer, norm)
-    return None
+def _fold(network: fx.GraphModule, norm: fx.Node) -> None:
+    layer: Any = norm.args[0]
+    gain, shift, mean, variance = (_value(network, arg) for arg in norm.args[1:5])
+    assert mean is not None
+    assert variance is not None
+    epsilon = float(norm.args[6])  # type: ignore[arg-type]
+    bias = layer.args[2] if len(layer.args) > 2 else None
+    weight, folded = fuse_conv_bn_weights(
+        _value(network, layer.args[1]),  # type: ignore[arg-type]
+        _value(network, bias),
+        mean,
+        variance,
+        epsilon,
+        gain,
+        shift,
+        transpose=layer.target in _TRANSPOSED,
+    )
+    name = str(layer.args[1].target)
+    _set(network, name, weight)
+    bias_name = str(bias.target) if bias is not None else f"{name.removesuffix('weight')}bias"
+    _set(network, bias_name, folded)
+    if bias is None:
+        with network.graph.inserting_before(layer):
+            layer.args = (*layer.args[:2], network.graph.get_attr(bias_name), *layer.args[3:])
+    for user in list(norm.users):
+        user.replace_all_uses_with(layer)
+
+
+def _value(network: fx.GraphModule, node: Any) -> Tensor | None:
+    return None if node is None else operator.attrgetter(node.target)(network).detach()
+
+
+def _set(network: fx.GraphModule, name: str, value: Tensor) -> None:
+    owner, _, attribute = name.rpartition(".")
+    setattr(network.get_submodule(owner), attribute, nn.Parameter(value.detach().clone()))
+
+
+def _drop_unused(network: fx.GraphModule) -> None:
+    """Remove parameters and buffers that no node reads: those of the norms."""
+    read = {node.target for node in network.graph.nodes if node.op == "get_attr"}
+    for owner_name, owner in network.named_modules():
+        for tensors in (owner._parameters, owner._buffers):
+            for attribute in list(tensors):
+                if f"{owner_name}.{attribute}".lstrip(".") not in read:
+                    del tensors[attribute]

@@ -6,58 +6,53 @@ differentiable, and both are exported from here.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from copy import deepcopy
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
-from torch.nn.utils import parametrize
 
 from calibration.fake_quantize import ActivationQuantizer, WeightQuantizer
-from calibration.observers import observer
-from calibration.rules import RULES
-from calibration.table import CalibrationTable, TensorScale
-from contracts.errors import InputError
-from harness.compression.fold import folded
+from calibration.ranges import Shape, observed_scales
+from calibration.rules import Place, places
+from calibration.table import CalibrationTable, TensorScale, places_digest
+from contracts.errors import InputError, unknown_name
+from harness.compression.operations import operations, tensor_name
 
-_MODULES: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
-    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), "Conv"),
-    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), "ConvTranspose"),
-    ((nn.Linear,), "Gemm"),
-    ((nn.AvgPool2d,), "AveragePool"),
-    ((nn.AdaptiveAvgPool2d,), "GlobalAveragePool"),
-)
-_FUNCTIONS: dict[Any, str] = {
-    operator.add: "Add",
-    operator.iadd: "Add",
-    torch.add: "Add",
-    torch.matmul: "MatMul",
-    operator.matmul: "MatMul",
-    avg_pool2d: "AveragePool",
-    adaptive_avg_pool2d: "GlobalAveragePool",
-}
-_QUANTIZERS = "activation_quantizers"
+_QUANTIZERS = "quantizers"
 _OF = "of_"  # in front of a tensor's name, which could be that of a method: "values"
-_WEIGHT = "weight"
+_BY_CHANNEL = "channel maximum"
 
 
 class Twin(nn.Module):
     """A classifier that can quantize.
 
     Args:
-        model: in evaluation mode; batch norms are folded into a copy of it.
-        bits: width of weights and activations.
+        network: what `harness.compression.traced.traced` gave; it is copied, and stays as it is.
+        bits: width of weights and activations, 1 to 16.
+        keep_float: names of operations that are not quantized.
+
+    Attributes:
+        places: where quantizers are, in the order of execution.
     """
 
-    def __init__(self, model: nn.Module, bits: int = 8) -> None:
+    def __init__(self, network: fx.GraphModule, bits: int = 8, keep_float: Iterable[str] = ()) -> None:
         super().__init__()
         self.bits = bits
-        self.network = folded(model)
-        _place(self.network, bits)
+        self.keep_float = tuple(sorted(keep_float))
+        self.network = deepcopy(network)
+        self._shapes = {tensor_name(node): _shape(node) for node in self.network.graph.nodes}
+        found = operations(self.network.graph)
+        names = [operation.name for operation in found.values()]
+        for name in self.keep_float:
+            if name not in names:
+                raise unknown_name("layer in quantize.keep_float", name, names)
+        self.places = places(found.values(), frozenset(self.keep_float))
+        self._input = next(node.name for node in self.network.graph.nodes if node.op == "placeholder")
+        self._place({operation.name: node for node, operation in found.items()})
         self.eval()
+        self.fit_weights()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (batch, classes) of images (batch, channels, height, width) in [0, 1]."""
@@ -65,82 +60,94 @@ class Twin(nn.Module):
 
     def activation_quantizers(self) -> dict[str, ActivationQuantizer]:
         """Return the activations' quantizers by the name of the tensor they quantize."""
-        return {name.removeprefix(_OF): module for name, module in getattr(self.network, _QUANTIZERS).items()}
+        return {name: made for name, made in self._quantizers().items() if isinstance(made, ActivationQuantizer)}
 
     def weight_quantizers(self) -> dict[str, WeightQuantizer]:
-        """Return the weights' quantizers by the name of their layer."""
-        return {
-            name: module.parametrizations[_WEIGHT][0]
-            for name, module in self.network.named_modules()
-            if parametrize.is_parametrized(module, _WEIGHT)
-        }
+        """Return the weights' quantizers by the name of the weight."""
+        return {name: made for name, made in self._quantizers().items() if isinstance(made, WeightQuantizer)}
 
     def quantize(self, on: bool) -> Twin:
         """Turn every quantizer on or off; return the twin itself."""
-        for activation in self.activation_quantizers().values():
-            activation.enabled = on
-        for weight in self.weight_quantizers().values():
-            weight.enabled = on
+        for quantizer in self._quantizers().values():
+            quantizer.enabled = on
+        return self
+
+    def follow(self, momentum: float | None) -> Twin:
+        """Let activation ranges follow the largest activations in training by a moving average; None freezes them."""
+        for quantizer in self.activation_quantizers().values():
+            quantizer.momentum = momentum
         return self
 
     def weights(self) -> dict[str, Tensor]:
         """Return the float weights by name, without any quantizer."""
-        return {_plain(name): tensor for name, tensor in self.network.state_dict().items() if _is_weight(name)}
+        state = self.network.state_dict()
+        return {name: tensor for name, tensor in state.items() if not name.startswith(f"{_QUANTIZERS}.")}
 
     def load_weights(self, state: dict[str, Tensor]) -> None:
         """Copy float weights that `weights` gave, and take the weights' scales from them."""
-        own = {name: tensor for name, tensor in self.network.state_dict().items() if _is_weight(name)}
         with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(state[_plain(name)])
+            for name, tensor in self.weights().items():
+                tensor.copy_(state[name])
         self.fit_weights()
 
     def fit_weights(self) -> None:
         """Take the weights' scales from the weights: in training they are those of the step before."""
-        weights = self.weights()
-        for name, quantizer in self.weight_quantizers().items():
-            quantizer.fit(weights[f"{name}.{_WEIGHT}"])
+        quantizers = self.weight_quantizers().values()
+        for quantizer in quantizers:
+            quantizer.train()
+        with torch.no_grad():  # a weight may be computed from parameters: what arrives at its quantizer counts
+            self(torch.zeros(1, *self._shapes[self._input][1:]))
+        for quantizer in quantizers:
+            quantizer.train(self.training)
 
-    def calibrate(self, calibrator: str, batches: Iterator[Tensor]) -> None:
+    def calibrate(self, calibrator: str, batches: Iterable[Tensor]) -> None:
         """Set every activation's scale from what an observer sees while the float model runs on the batches.
 
         Raises:
-            InputError: unknown calibrator, no batch, or activations that are not finite, with the tensor's name.
+            InputError: unknown calibrator, no batch, or activations that are not finite, with the layer's name.
         """
         quantizers = self.activation_quantizers()
-        with self._observed(calibrator):
-            seen = 0
-            with torch.inference_mode():
-                for batch in batches:
-                    self(batch)
-                    seen += len(batch)
-            if seen == 0:
-                raise InputError("there are no calibration images: set data.calibration_samples above 0")
-            for quantizer in quantizers.values():
-                if quantizer.observer is not None:
-                    quantizer.scale.fill_(quantizer.observer.range() / (2 ** (self.bits - 1) - 1))
+        with self._float():
+            scales = observed_scales(self.run, batches, self.places, calibrator, self.bits)
+        for name, scale in scales.items():
+            quantizers[name].scale.fill_(scale)
 
-    @contextmanager
-    def _observed(self, calibrator: str) -> Iterator[None]:
+    def run(self, batch: Tensor, see: Callable[[str, Tensor], None]) -> None:
+        """Run a batch and show every activation that has a quantizer, in the order of execution."""
         quantizers = self.activation_quantizers()
         for name, quantizer in quantizers.items():
-            quantizer.observer = observer(calibrator, name)
-        self.quantize(False)
+            quantizer.see = lambda x, name=name: see(name, x)  # type: ignore[misc]
         try:
-            yield
+            with torch.inference_mode():
+                self(batch)
         finally:
-            self.quantize(True)
             for quantizer in quantizers.values():
-                quantizer.observer = None
+                quantizer.see = None
 
-    def table(self, method: str, sample_ids: tuple[int, ...]) -> CalibrationTable:
-        """Return every scale, by tensor."""
-        tensors = {
-            name: TensorScale((float(quantizer.scale),)) for name, quantizer in self.activation_quantizers().items()
-        }
-        for name, weights in self.weight_quantizers().items():
-            tensors[f"{name}.{_WEIGHT}"] = TensorScale(tuple(weights.scale.tolist()), weights.axis)
-        return CalibrationTable(method, self.bits, sample_ids, tensors)
+    def table(self, method: str, images: str, sample_ids: tuple[int, ...]) -> CalibrationTable:
+        """Return every scale, by tensor.
+
+        Args:
+            method: the activations' range estimator.
+            images: what was shown: clean, adversarial or mixed.
+            sample_ids: which images of the training split.
+        """
+        tensors = {}
+        for name, quantizer in self._quantizers().items():
+            scales = tuple(quantizer.scale.reshape(-1).tolist())
+            if isinstance(quantizer, WeightQuantizer):
+                tensors[name] = TensorScale(scales, quantizer.axis, _BY_CHANNEL, self.shape(name))
+            else:
+                tensors[name] = TensorScale(scales, None, method, self.shape(name))
+        return CalibrationTable(
+            method=method,
+            bits=self.bits,
+            images=images,
+            sample_ids=sample_ids,
+            keep_float=self.keep_float,
+            graph=self.digest(),
+            tensors=tensors,
+        )
 
     def load_table(self, table: CalibrationTable) -> Twin:
         """Set every scale from a table; return the twin itself.
@@ -148,64 +155,62 @@ class Twin(nn.Module):
         Raises:
             InputError: the table does not belong to this model.
         """
-        places: dict[str, Tensor] = {name: module.scale for name, module in self.activation_quantizers().items()}
-        places |= {f"{name}.{_WEIGHT}": module.scale for name, module in self.weight_quantizers().items()}
-        if different := set(places) ^ set(table.tensors) or {
-            name for name, scale in places.items() if scale.numel() != len(table.tensors[name].scales)
-        }:
-            raise InputError(f"the calibration table does not belong to this model: they differ in {min(different)}")
         if table.bits != self.bits:
             raise InputError(
                 f"the calibration table is one of {table.bits} bits and the model quantizes to {self.bits}: "
                 "calibrate again"
             )
-        for name, scale in places.items():
-            scale.copy_(torch.tensor(table.tensors[name].scales).reshape(scale.shape))
+        table.check_belongs({name: self.shape(name) for name in self._quantizers()}, self.digest())
+        for name, quantizer in self._quantizers().items():
+            quantizer.scale.copy_(torch.tensor(table.tensors[name].scales).reshape(quantizer.scale.shape))
         return self
 
+    def shape(self, tensor: str) -> Shape:
+        """Return a tensor's shape, 0 where it depends on the batch."""
+        return self._shapes[tensor]
 
-def _place(network: fx.GraphModule, bits: int) -> None:
-    """Insert a quantizer behind every tensor that a rule names, once, for all operators that want it quantized."""
-    modules = dict(network.named_modules())
-    consumers: dict[fx.Node, list[fx.Node]] = {}
-    for node in network.graph.nodes:
-        rule = RULES.get(_kind(node, modules) or "")
-        if rule is None:
-            continue
-        given = [arg for arg in (*node.args, *node.kwargs.values()) if isinstance(arg, fx.Node)]
-        inputs = [arg for arg in given if arg.op != "get_attr"]
-        if len(inputs) < len(rule.activations):
-            continue  # a constant or a number is on one side: that is a bias or a scale, no residual
-        for position in rule.activations:
-            consumers.setdefault(inputs[position], []).append(node)
-        if rule.weight_axis is not None:
-            layer = modules[str(node.target)]
-            if not parametrize.is_parametrized(layer, _WEIGHT):
-                quantizer = WeightQuantizer(layer.weight, rule.weight_axis, bits)
-                parametrize.register_parametrization(layer, _WEIGHT, quantizer)
-    network.add_module(_QUANTIZERS, nn.ModuleDict({_OF + node.name: ActivationQuantizer(bits) for node in consumers}))
-    for source, users in consumers.items():
-        with network.graph.inserting_after(source):
-            quantized = network.graph.call_module(f"{_QUANTIZERS}.{_OF}{source.name}", (source,))
-        for user in users:
-            user.replace_input_with(source, quantized)
-    network.recompile()
+    def digest(self) -> str:
+        """Return what recognises this model's places: operators, tensors, shapes."""
+        return places_digest(self.places, self.shape)
+
+    def _quantizers(self) -> dict[str, ActivationQuantizer | WeightQuantizer]:
+        return {made.tensor: made for made in getattr(self.network, _QUANTIZERS).values()}
+
+    @contextmanager
+    def _float(self) -> Iterator[None]:
+        self.quantize(False)
+        try:
+            yield
+        finally:
+            self.quantize(True)
+
+    def _place(self, nodes: Mapping[str, fx.Node]) -> None:
+        """Insert a quantizer behind every tensor that a rule names, once, for all operations that want it quantized."""
+        graph = self.network.graph
+        sources = {tensor_name(node): node for node in graph.nodes}
+        made = nn.ModuleDict()
+        self.network.add_module(_QUANTIZERS, made)
+        wanted: dict[str, list[Place]] = {}
+        for place in self.places:
+            wanted.setdefault(place.tensor, []).append(place)
+        for tensor, users in wanted.items():
+            source = sources[tensor]
+            key = f"{_OF}{source.name}"
+            made[key] = self._quantizer(tensor, users[0].axis)
+            with graph.inserting_after(source):
+                quantized = graph.call_module(f"{_QUANTIZERS}.{key}", (source,))
+            for place in users:
+                nodes[place.operation].replace_input_with(source, quantized)
+        self.network.recompile()
+
+    def _quantizer(self, tensor: str, axis: int | None) -> ActivationQuantizer | WeightQuantizer:
+        if axis is None:
+            return ActivationQuantizer(tensor, self.bits)
+        shape = self.shape(tensor)
+        return WeightQuantizer(tensor, shape[axis], axis % len(shape), self.bits)
 
 
-def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
-    """Return the ONNX operator that a node becomes, where a rule could know it."""
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        return next((kind for kinds, kind in _MODULES if isinstance(module, kinds)), None)
-    if node.op == "call_function":
-        target: Callable[..., Any] | str = node.target
-        return _FUNCTIONS.get(target)
-    return None
-
-
-def _is_weight(name: str) -> bool:
-    return _QUANTIZERS not in name and not name.endswith(f"parametrizations.{_WEIGHT}.0.scale")
-
-
-def _plain(name: str) -> str:
-    return name.replace(f"parametrizations.{_WEIGHT}.original", _WEIGHT)
+def _shape(node: fx.Node) -> Shape:
+    value = node.meta.get("val")
+    sizes = value.shape if isinstance(value, Tensor) else ()
+    return tuple(size if isinstance(size, int) else 0 for size in sizes)

@@ -28,6 +28,10 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
+def _names(value: Any) -> Any:
+    return value if value == "auto" else tuple(sorted(set(_listed(value))))
+
+
 def _among(kind: str, known: tuple[str, ...]) -> BeforeValidator:
     def check(value: Any) -> Any:
         if isinstance(value, str) and value not in known:
@@ -65,6 +69,7 @@ Precisions = Annotated[tuple[Annotated[Precision, _among("precision", PRECISIONS
 Attacks = Annotated[tuple[Annotated[str, _among("attack", attacks.NAMES)], ...], _LISTED, _DISTINCT]
 Epsilons = Annotated[tuple[Epsilon, ...], _LISTED, _DISTINCT]
 Arms = Annotated[tuple[Annotated[str, _among("arm", ARMS)], ...], _LISTED, _DISTINCT]
+KeepFloat = Annotated[Literal["auto"] | tuple[str, ...], BeforeValidator(_names)]
 Batches = Annotated[tuple[AtLeastOne, ...], _LISTED, _DISTINCT]
 
 
@@ -120,17 +125,22 @@ class Prune(Section):
 
 
 class Quantize(Section):
-    """The twin's quantizers."""
+    """The quantizers; `keep_float` names layers that get none, or lets `max_drop` (points) choose them: "auto"."""
 
-    bits: Literal[8] = 8
+    bits: Annotated[int, Field(ge=1, le=16, strict=True)] = 8
     calibrator: Calibrator = "percentile"
+    calibration_data: Literal["clean", "adversarial", "mixed"] = "clean"
+    keep_float: KeepFloat = ()
+    max_drop: Annotated[float, Field(gt=0.0, le=100.0, strict=True)] = 0.5
+    sensitivity_samples: AtLeastOne = 256
 
 
 class Finetune(Learning):
-    """Fine-tuning of the twin, through its quantizers."""
+    """Fine-tuning of the twin, through its quantizers; activation ranges stay, or follow the activations."""
 
     method: Literal["none", "standard", "n-fgsm", "pgd"] = "n-fgsm"
     learning_rate: Positive = 0.05
+    ranges: Literal["frozen", "moving-average"] = "frozen"
 
 
 class Build(Section):

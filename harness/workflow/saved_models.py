@@ -54,11 +54,18 @@ def load(context: Context, artifact: Artifact) -> nn.Module:
 
 def load_twin(context: Context, final: Artifact) -> Twin:
     """Return the twin of the final checkpoint, with its scales, quantizers on."""
+    twin = calibrated(_structure(context, final).eval(), final, CalibrationTable.read(final.folder / TABLE))
+    twin.load_weights(read_weights(final.folder / WEIGHTS))
+    return twin
+
+
+def calibrated(model: nn.Module, checkpoint: Artifact, table: CalibrationTable) -> Twin:
+    """Return the twin of a model whose checkpoint this is, with a table's scales, quantizers on."""
+    from harness.compression.traced import traced
     from harness.compression.twin import Twin
 
-    twin = Twin(_structure(context, final).eval(), context.experiment.quantize.bits)
-    twin.load_weights(read_weights(final.folder / WEIGHTS))
-    return twin.load_table(CalibrationTable.read(final.folder / TABLE))
+    channels, height, width = checkpoint.info("input_shape")
+    return Twin(traced(model, (channels, height, width)), table.bits, table.keep_float).load_table(table)
 
 
 def _structure(context: Context, artifact: Artifact) -> nn.Module:

@@ -16,7 +16,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from calibration.fake_quantize import ActivationQuantizer, WeightQuantizer, integer_range, quantize_dequantize
+from calibration.fake_quantize import ActivationQuantizer, WeightQuantizer, quantize_dequantize
+from calibration.grid import integer_range
 
 Array = npt.NDArray[np.float32]
 
@@ -131,10 +132,16 @@ def test_integers_have_one_more_value_below_zero() -> None:
     assert [integer_range(bits) for bits in (2, 8, 16)] == [(-2, 1), (-128, 127), (-32768, 32767)]
 
 
+def fitted(weight: torch.Tensor, axis: int) -> WeightQuantizer:
+    quantizer = WeightQuantizer("conv.weight", weight.shape[axis], axis, 8).train()
+    quantizer(weight)
+    return quantizer
+
+
 def test_a_channel_of_zeros_has_a_usable_scale() -> None:
     weight = torch.from_numpy(normal(3, 2, 3, 3))
     weight[1] = 0
-    quantizer = WeightQuantizer(weight, 0, 8).eval()
+    quantizer = fitted(weight, 0).eval()
     assert ((quantizer.scale > 0) & quantizer.scale.isfinite()).all()
     found = quantizer(weight)
     assert (found[1] == 0).all()
@@ -145,7 +152,7 @@ def test_a_channel_of_zeros_has_a_usable_scale() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_weights_are_fitted_in_training_and_kept_in_evaluation(axis: int) -> None:
     weight = torch.from_numpy(normal(3, 2, 3, 3))
-    quantizer = WeightQuantizer(weight, axis, 8)
+    quantizer = fitted(weight, axis)
     before = quantizer.scale.clone()
     quantizer.eval()(weight * 2)
     torch.testing.assert_close(quantizer.scale, before, rtol=0, atol=0)
@@ -155,8 +162,8 @@ def test_weights_are_fitted_in_training_and_kept_in_evaluation(axis: int) -> Non
 
 def test_a_quantizer_that_runs_twice_before_its_gradient_is_taken_has_one() -> None:
     weight = torch.from_numpy(normal(3, 2)).requires_grad_()
-    weights = WeightQuantizer(weight, 0, 8).train()
-    activation = ActivationQuantizer(8).train()
+    weights = fitted(weight.detach(), 0)
+    activation = ActivationQuantizer("relu", 8).train()
     first: Any = activation(weights(weight))
     second: Any = activation(weights(weight))
     (first + second).sum().backward()
@@ -164,13 +171,31 @@ def test_a_quantizer_that_runs_twice_before_its_gradient_is_taken_has_one() -> N
 
 
 def test_activation_ranges_stay_in_training() -> None:
-    quantizer = ActivationQuantizer(8).train()
+    quantizer = ActivationQuantizer("relu", 8).train()
     quantizer(torch.full((4,), 12.7))
     assert float(quantizer.scale) == 1.0
 
 
+def test_activation_ranges_follow_where_they_are_told_to() -> None:
+    quantizer = ActivationQuantizer("relu", 8)
+    quantizer.momentum = 0.25
+    quantizer.eval()(torch.full((4,), 12.7))
+    assert float(quantizer.scale) == 1.0
+    quantizer.train()(torch.full((4,), -12.7))
+    assert float(quantizer.scale) == pytest.approx(0.75 + 0.25 * 0.1)
+
+
 def test_off_it_is_the_identity() -> None:
     x = torch.from_numpy(normal(10))
-    quantizer = ActivationQuantizer(8)
+    quantizer = ActivationQuantizer("relu", 8)
     quantizer.enabled = False
     assert quantizer(x) is x
+
+
+def test_the_sign_has_one_magnitude_and_passes_gradients_within_it() -> None:
+    x = torch.tensor([-3.0, -1.0, -0.0, 0.5, 2.0], requires_grad=True)
+    out = quantize_dequantize(x, torch.tensor(2.0), -1, 1)
+    assert out.tolist() == [-2.0, -2.0, 2.0, 2.0, 2.0]
+    out.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0]

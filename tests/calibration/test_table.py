@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ pytestmark = pytest.mark.core
 TABLE = CalibrationTable(
     method="minmax",
     bits=8,
+    images="clean",
     sample_ids=(4, 1, 7),
-    tensors={"relu": TensorScale((0.1,)), "conv.weight": TensorScale((1e-10, 0.30000001192092896), 0)},
+    keep_float=("head",),
+    graph="0" * 64,
+    tensors={
+        "relu": TensorScale((0.1,), None, "minmax", (0, 4)),
+        "conv.weight": TensorScale((1e-10, 0.30000001192092896), 0, "channel maximum", (2, 4, 3, 3)),
+    },
 )
 
 
@@ -53,6 +60,24 @@ def test_what_is_no_table_is_refused(tmp_path: Path, broken: Any) -> None:
         CalibrationTable.read(tmp_path / "table.json")
 
 
+def test_a_table_that_was_altered_is_refused(tmp_path: Path) -> None:
+    value = TABLE.to_json()
+    value["tensors"]["relu"]["scales"] = [0.2]
+    (tmp_path / "table.json").write_text(json.dumps(value))
+    with pytest.raises(InputError, match=r"was altered .*harness quantize --again"):
+        CalibrationTable.read(tmp_path / "table.json")
+
+
+def test_a_table_is_held_to_the_graph_that_it_was_made_for() -> None:
+    shapes = {name: entry.shape for name, entry in TABLE.tensors.items()}
+    TABLE.check_belongs(shapes, TABLE.graph)
+    for other in ({"relu": (0, 4)}, {**shapes, "relu": (0, 5)}, {**shapes, "add": (0, 4)}):
+        with pytest.raises(InputError, match=r"does not belong to this graph: they differ in (relu|add|conv\.weight)"):
+            TABLE.check_belongs(other, TABLE.graph)
+    with pytest.raises(InputError, match="they differ in the operations that read their tensors"):
+        TABLE.check_belongs(shapes, "1" * 64)
+
+
 def test_half_a_table_is_refused(tmp_path: Path) -> None:
     TABLE.write(tmp_path / "table.json")
     text = (tmp_path / "table.json").read_text()
@@ -62,7 +87,7 @@ def test_half_a_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_scale_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
-    broken = CalibrationTable("minmax", 8, (), {"x": TensorScale((float("nan"),))})
+    broken = replace(TABLE, tensors={"x": TensorScale((float("nan"),), None, "minmax", (0,))})
     with pytest.raises(ValueError, match="not JSON compliant"):
         broken.write(tmp_path / "table.json")
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from contracts.files import sha256_json, write_text
+from engines.audit import audit_warnings
+from engines.backend import EngineManifest
 from harness import __version__
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
@@ -51,6 +53,7 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
     from reports.document import ResultDocument
 
     attacks = [_robustness(attack) for attack in fragments.attacks]
+    engine = EngineManifest.from_json(fragments.engine.info("engine"))
     document = ResultDocument.model_validate(
         {
             "id": identity,
@@ -61,11 +64,12 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "subject": _subject(context, fragments),
             "lineage": [_link(artifact) for artifact in fragments.lineage],
             "environment": newest.info("environment"),
+            "precision": engine.audit and engine.audit.to_json(),
             "accuracy": _accuracy(fragments.clean),
             "robustness": attacks,
             "robustness_reason": None if attacks else _NOT_ASKED,
             **_measurement(fragments),
-            "warnings": [],
+            "warnings": audit_warnings(engine.backend, engine.precision, engine.audit),
         }
     )
     return document.to_json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engines.audit import audit_warnings
 from engines.backend import GraphKind, Precision
 from engines.loading import build_engine
 from engines.registry import backend as find_backend
@@ -41,4 +42,4 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], backend
     with context.progress.bar(f"building {backend} {precision}", 1) as advance:
         manifest = build_engine(backend, precision, graph.folder / GRAPH, folder, {})
         advance(1)
-    return {"engine": manifest.to_json()}
+    return {"engine": manifest.to_json(), "warnings": list(audit_warnings(backend, precision, manifest.audit))}

@@ -1,8 +1,9 @@
 """Fine-tune: train the twin through its quantizers, on clean or adversarial images; the outcome is the final model.
 
 Activation ranges stay where calibration put them, and the weights learn to live with them: they bound the activations.
-Ranges that follow the activations instead leave nothing in the way of a few channels that grow without end, until the
-integers are too coarse for all others. The weights' scales follow the weights.
+Ranges that follow the activations instead (`finetune.ranges = "moving-average"`) leave nothing in the way of a few
+channels that grow without end, until the integers are too coarse for all others. The weights' scales follow the
+weights.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from harness.workflow.context import Context
 from harness.workflow.stages.train import recipe
 
 NAME = "finetune"
+
+_MOMENTUM = 0.01
 
 
 def task(context: Context, pruned: Task, ranges: Task) -> Task:
@@ -42,17 +45,17 @@ def task(context: Context, pruned: Task, ranges: Task) -> Task:
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
     from harness.compression.size import count_macs_and_parameters
-    from harness.compression.twin import Twin
 
     pruned, ranges = parents
     settings = context.experiment.finetune
     table = CalibrationTable.read(ranges.folder / saved_models.TABLE)
-    twin = Twin(saved_models.load(context, pruned), context.experiment.quantize.bits).load_table(table)
+    twin = saved_models.calibrated(saved_models.load(context, pruned), pruned, table)
     input_shape = pruned.info("input_shape")
     info: dict[str, Any] = {"input_shape": input_shape, "classes": pruned.info("classes")}
     if settings.method != "none":
         from harness.training.loop import train
 
+        twin.follow(_MOMENTUM if settings.ranges == "moving-average" else None)
         info["loss"] = train(
             twin,
             context.data.train,
@@ -62,7 +65,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
             title="fine-tuning",
         )
         twin.fit_weights()
-        table = twin.table(table.method, table.sample_ids)
+        table = twin.table(table.method, table.images, table.sample_ids)
     save_weights(twin.weights(), folder / saved_models.WEIGHTS)
     table.write(folder / saved_models.TABLE)
     if (structure := pruned.folder / saved_models.STRUCTURE).exists():

@@ -40,6 +40,7 @@ def task(context: Context, pruned: Task) -> Task:
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+    from harness.compression.traced import traced
     from harness.compression.twin import Twin
     from harness.data.calibration_part import calibration_indices
 
@@ -49,10 +50,10 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
     # A data set smaller than the setting's default still calibrates, on all of its training images.
     count = min(experiment.data.calibration_samples, len(labels))
     ids = calibration_indices(labels, count, experiment.seed)
-    twin = Twin(saved_models.load(context, pruned), experiment.quantize.bits)
+    twin = Twin(traced(saved_models.load(context, pruned), context.data.input_shape), experiment.quantize.bits)
     with context.progress.bar("calibrating", len(ids)) as advance:
         twin.calibrate(experiment.quantize.calibrator, _batches(context.data.train.images[ids], advance))
-    table = twin.table(experiment.quantize.calibrator, tuple(ids.tolist()))
+    table = twin.table(experiment.quantize.calibrator, "clean", tuple(ids.tolist()))
     table.write(folder / saved_models.TABLE)
     return {"tensors": len(table.tensors), "images": len(ids)}
 

@@ -61,4 +61,4 @@ def recipe(settings: Learning, method: Any) -> Recipe:
     """Return what the training loop is told."""
     from harness.training.recipe import Recipe
 
-    return Recipe(method=method, **settings.model_dump(exclude={"method"}))
+    return Recipe(method=method, **settings.model_dump(exclude={"method", "ranges"}))

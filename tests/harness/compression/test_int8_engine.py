@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from calibration.graphs.qdq import store_integer_weights, translations
+from harness.compression.traced import traced
 from harness.compression.twin import Twin
 from harness.models.onnx_graph import export
 
@@ -26,7 +27,7 @@ def graph() -> onnx.ModelProto:
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, WIDTH, 3, padding=1), nn.ReLU(), nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.ReLU()]
     head = [nn.Flatten(), nn.Linear(WIDTH * 64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)]
-    twin = Twin(nn.Sequential(*layers, *head).eval())
+    twin = Twin(traced(nn.Sequential(*layers, *head).eval(), (1, 8, 8)))
     twin.calibrate("minmax", iter([torch.rand(32, 1, 8, 8)]))
     return store_integer_weights(export(twin, (1, 8, 8), translations()))
 

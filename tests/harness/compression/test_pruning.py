@@ -124,6 +124,7 @@ def test_macs_of_one_layer(layer: nn.Module, shape: tuple[int, ...], macs: int) 
 
 
 def test_counting_leaves_no_hook_and_counts_a_twin_as_its_model() -> None:
+    from harness.compression.traced import traced
     from harness.compression.twin import Twin
 
     model = settled(Residual())
@@ -131,4 +132,4 @@ def test_counting_leaves_no_hook_and_counts_a_twin_as_its_model() -> None:
     assert count_macs_and_parameters(model, (1, 8, 8)) == (macs, parameters)
     assert not any(module._forward_hooks for module in model.modules())
     folded_norms = 2 * 8 + 2 * 8 - 8  # of the stem, which gains a bias, and of the first convolution
-    assert count_macs_and_parameters(Twin(model), (1, 8, 8)) == (macs, parameters - folded_norms)
+    assert count_macs_and_parameters(Twin(traced(model, (1, 8, 8))), (1, 8, 8)) == (macs, parameters - folded_norms)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from calibration.table import CalibrationTable, TensorScale
 from contracts.errors import InputError
+from harness.compression.traced import traced
 from harness.compression.twin import Twin
 
 IMAGES = pixels(16, 1, 8, 8)
@@ -24,7 +26,7 @@ def batches() -> Iterator[Tensor]:
 
 
 def calibrated(model: nn.Module, calibrator: str = "minmax") -> Twin:
-    twin = Twin(model)
+    twin = Twin(traced(model, (1, 8, 8)))
     twin.calibrate(calibrator, batches())
     return twin
 
@@ -43,7 +45,7 @@ def test_the_model_that_it_is_made_of_stays_float() -> None:
     model = settled(plain())
     before, names = model(IMAGES), set(model.state_dict())
     first = calibrated(model)
-    second = Twin(model)
+    second = Twin(traced(model, (1, 8, 8)))
     torch.testing.assert_close(model(IMAGES), before, rtol=0, atol=0)
     assert set(model.state_dict()) == names
     own = {id(quantizer) for quantizer in first.weight_quantizers().values()}
@@ -53,36 +55,36 @@ def test_the_model_that_it_is_made_of_stays_float() -> None:
 @pytest.mark.parametrize("make", [plain, Residual])
 def test_a_table_and_weights_make_the_same_twin_again(make: type[nn.Module], tmp_path: Path) -> None:
     twin = calibrated(settled(make()))
-    twin.table("minmax", (1, 2)).write(tmp_path / "table.json")
-    again = Twin(settled(make(), seed=9))
+    twin.table("minmax", "clean", (1, 2)).write(tmp_path / "table.json")
+    again = Twin(traced(settled(make(), seed=9), (1, 8, 8)))
     assert not torch.equal(again(IMAGES), twin(IMAGES))
     again.load_weights(twin.weights())
     again.load_table(CalibrationTable.read(tmp_path / "table.json"))
     assert torch.equal(again(IMAGES), twin(IMAGES))
-    assert again.table("minmax", (1, 2)) == twin.table("minmax", (1, 2))
+    assert again.table("minmax", "clean", (1, 2)) == twin.table("minmax", "clean", (1, 2))
 
 
 def test_a_plain_network_is_quantized_in_front_of_every_layer() -> None:
-    twin = Twin(settled(plain()))
-    assert set(twin.weight_quantizers()) == {"0", "3", "6"}
+    twin = Twin(traced(settled(plain()), (1, 8, 8)))
+    assert set(twin.weight_quantizers()) == {"0.weight", "3.weight", "6.weight"}
     assert len(twin.activation_quantizers()) == 3
-    outputs = [node.name for node in twin.network.graph.nodes if "activation_quantizers" in str(node.target)]
-    assert len(outputs) == 3
-    last = next(node for node in twin.network.graph.nodes if node.op == "output").args[0]
-    assert last.target == "6", "logits are not quantized"
+    quantizers = [node for node in twin.network.graph.nodes if node.op == "call_module"]
+    assert len(quantizers) == 6
+    last: Any = next(node for node in twin.network.graph.nodes if node.op == "output").args[0]
+    assert last.target is torch.ops.aten.linear.default, "logits are not quantized"
 
 
 def test_a_residual_network_has_one_quantizer_a_tensor_at_every_place() -> None:
-    twin = Twin(settled(Residual()))
+    twin = Twin(traced(settled(Residual()), (1, 8, 8)))
     nodes = {node.name: node for node in twin.network.graph.nodes}
     # The stem's output feeds two convolutions and is quantized once; both sides of the sum and the pool's input are.
-    assert set(twin.activation_quantizers()) == {"images", "relu", "first", "skip", "relu_1", "flatten"}
-    assert set(twin.weight_quantizers()) == {"stem", "first", "skip", "head"}
+    convolutions = ["conv2d", "conv2d_1", "conv2d_2"]
+    assert set(twin.activation_quantizers()) == {"images", "relu", *convolutions[1:], "relu_1", "view"}
+    assert set(twin.weight_quantizers()) == {f"{layer}.weight" for layer in ("stem", "first", "skip", "head")}
     (behind_the_stem,) = nodes["relu"].users
-    assert {user.name for user in behind_the_stem.users} == {"first", "skip"}
-    assert all("activation_quantizers" in str(source.target) for source in nodes["add"].all_input_nodes)
-    (pooled,) = nodes["pool"].all_input_nodes
-    assert "activation_quantizers" in str(pooled.target)
+    assert {user.name for user in behind_the_stem.users} == set(convolutions[1:])
+    for name in ("add", "adaptive_avg_pool2d"):
+        assert all("quantizers.of_" in str(source.target) for source in nodes[name].all_input_nodes)
 
 
 def test_inputs_given_by_name_and_names_of_methods_are_quantized() -> None:
@@ -95,9 +97,9 @@ def test_inputs_given_by_name_and_names_of_methods_are_quantized() -> None:
             out: Tensor = self.conv(input=values)
             return out
 
-    twin = Twin(ByName().eval())
+    twin = Twin(traced(ByName().eval(), (1, 8, 8)))
     assert set(twin.activation_quantizers()) == {"values"}
-    assert set(twin.weight_quantizers()) == {"conv"}
+    assert set(twin.weight_quantizers()) == {"conv.weight"}
 
 
 def test_a_sum_with_a_number_is_no_residual() -> None:
@@ -105,23 +107,23 @@ def test_a_sum_with_a_number_is_no_residual() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return images + 0.5
 
-    assert Twin(Shift().eval()).activation_quantizers() == {}
+    assert Twin(traced(Shift().eval(), (1, 8, 8))).activation_quantizers() == {}
 
 
 def test_scales_come_from_the_float_model_alone() -> None:
     model = settled(plain())
-    twin = Twin(model)
+    twin = Twin(traced(model, (1, 8, 8)))
     for quantizer in twin.activation_quantizers().values():
         quantizer.scale.fill_(1e-3)  # would clip everything behind
     twin.calibrate("minmax", batches())
     inner = model[:3](IMAGES).detach().abs().max()  # type: ignore[index]
-    assert float(twin.activation_quantizers()["_2"].scale) == pytest.approx(float(inner) / 127, rel=1e-4)
-    assert all(quantizer.observer is None for quantizer in twin.activation_quantizers().values())
+    assert float(twin.activation_quantizers()["relu"].scale) == pytest.approx(float(inner) / 127, rel=1e-4)
+    assert all(quantizer.see is None for quantizer in twin.activation_quantizers().values())
     assert all(quantizer.enabled for quantizer in twin.activation_quantizers().values())
 
 
 def test_how_images_are_batched_does_not_change_the_scales() -> None:
-    one, other = Twin(settled(plain())), Twin(settled(plain()))
+    one, other = Twin(traced(settled(plain()), (1, 8, 8))), Twin(traced(settled(plain()), (1, 8, 8)))
     one.calibrate("percentile", iter([IMAGES]))
     other.calibrate("percentile", iter(torch.split(IMAGES.flip(0), 3)))
     for name, quantizer in one.activation_quantizers().items():
@@ -133,7 +135,7 @@ def test_a_channel_of_zeros_does_not_break_the_twin() -> None:
     with torch.no_grad():
         model.get_parameter("3.weight")[4] = 0
     twin = calibrated(model)
-    scales = twin.table("minmax", ()).tensors["3.weight"].scales
+    scales = twin.table("minmax", "clean", ()).tensors["3.weight"].scales
     assert min(scales) > 0
     assert max(scales) < float("inf")
     assert twin(IMAGES).isfinite().all()
@@ -143,40 +145,40 @@ def test_activations_that_are_not_finite_are_named() -> None:
     model = settled(plain())
     with torch.no_grad():
         model.get_parameter("3.bias")[0] = float("nan")
-    with pytest.raises(InputError, match=r"activations of _5 are not finite"):
+    with pytest.raises(InputError, match=r"activations of view \(input of 6\) are not finite"):
         calibrated(model)
 
 
 def test_calibration_without_images_or_with_an_unknown_calibrator_is_refused() -> None:
     with pytest.raises(InputError, match=r"no calibration images: set data\.calibration_samples"):
-        Twin(settled(plain())).calibrate("minmax", iter(()))
+        Twin(traced(settled(plain()), (1, 8, 8))).calibrate("minmax", iter(()))
     with pytest.raises(InputError, match="unknown calibrator 'entropi'"):
         calibrated(settled(plain()), "entropi")
 
 
 def test_a_table_of_another_model_is_refused() -> None:
-    table = calibrated(settled(plain())).table("minmax", ())
-    with pytest.raises(InputError, match="does not belong to this model: they differ in"):
-        Twin(settled(Residual())).load_table(table)
-    narrower = {**table.tensors, "3.weight": TensorScale((0.1,) * 15, 0)}
+    table = calibrated(settled(plain())).table("minmax", "clean", ())
+    with pytest.raises(InputError, match="does not belong to this graph: they differ in"):
+        Twin(traced(settled(Residual()), (1, 8, 8))).load_table(table)
+    narrower = {**table.tensors, "3.weight": TensorScale((0.1,) * 15, 0, "channel maximum", (15, 8, 3, 3))}
     with pytest.raises(InputError, match=r"they differ in 3\.weight"):
-        Twin(settled(plain())).load_table(replace(table, tensors=narrower))
+        Twin(traced(settled(plain()), (1, 8, 8))).load_table(replace(table, tensors=narrower))
     with pytest.raises(InputError, match="one of 8 bits and the model quantizes to 4"):
-        Twin(settled(plain()), bits=4).load_table(table)
+        Twin(traced(settled(plain()), (1, 8, 8)), bits=4).load_table(table)
 
 
 def test_more_bits_are_closer() -> None:
     model = settled(plain())
     errors = []
     for bits in (3, 4, 6, 8, 12):
-        twin = Twin(model, bits)
+        twin = Twin(traced(model, (1, 8, 8)), bits)
         twin.calibrate("minmax", batches())
         errors.append(float((twin(IMAGES) - model(IMAGES)).detach().abs().mean()))
     assert errors == sorted(errors, reverse=True)
 
 
 def test_gradients_reach_images_and_weights_also_of_a_layer_that_is_called_twice() -> None:
-    twin = Twin(settled(Shared()))
+    twin = Twin(traced(settled(Shared()), (2, 4, 4)))
     images = pixels(4, 2, 4, 4).requires_grad_()
     twin.calibrate("minmax", iter([images.detach()]))
     twin.train()(images).square().sum().backward()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from calibration.graphs.qdq import translations
 from contracts.errors import InputError
+from harness.compression.traced import traced
 from harness.compression.twin import Twin
 from harness.models.build import build_model
 from harness.models.onnx_graph import INPUT, OUTPUT, export
@@ -75,12 +76,12 @@ def traces(graph: onnx.ModelProto) -> list[bytes]:
 
 def test_nothing_of_the_exporting_machine_is_in_the_graph(model: nn.Module, graph: onnx.ModelProto) -> None:
     assert traces(graph) == []
-    assert traces(export(Twin(model), SHAPE, translations())) == []
+    assert traces(export(Twin(traced(model, SHAPE)), SHAPE, translations())) == []
 
 
 def test_a_bit_width_that_cannot_be_deployed_is_said_so(model: nn.Module) -> None:
     with pytest.raises(InputError, match="only 8 bits can be deployed, the model has quantizers of 4 bits") as caught:
-        export(Twin(model, bits=4), SHAPE, translations())
+        export(Twin(traced(model, SHAPE), bits=4), SHAPE, translations())
     assert "\n" not in str(caught.value)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from contracts.errors import InputError
+from harness.compression.traced import traced
 from harness.compression.twin import Twin
 from harness.data.dataset import Split
 from harness.progress import Silent
@@ -153,7 +154,7 @@ def test_batch_norm_s_statistics_are_updated_once_a_step(method: Method) -> None
 
 
 def test_a_twin_s_weights_learn_and_its_activation_ranges_stay() -> None:
-    twin = Twin(network())
+    twin = Twin(traced(network(), (1, 6, 6)))
     twin.calibrate("minmax", iter([torch.from_numpy(halves().images)]))
     before = {name: float(quantizer.scale) for name, quantizer in twin.activation_quantizers().items()}
     weights = {name: tensor.clone() for name, tensor in twin.weights().items()}
@@ -188,3 +189,14 @@ def test_mixed_precision_keeps_weights_in_float32() -> None:
     model = network()
     trained(model, recipe(epochs=1))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_ranges_that_are_told_to_follow_do() -> None:
+    twin = Twin(traced(network(), (1, 6, 6)))
+    twin.calibrate("minmax", iter([torch.from_numpy(halves().images)]))
+    quantizers = twin.activation_quantizers()
+    for quantizer in quantizers.values():
+        quantizer.scale.mul_(10)
+    before = {name: float(quantizer.scale) for name, quantizer in quantizers.items()}
+    trained(twin.follow(0.2), recipe("n-fgsm"))
+    assert all(0 < float(quantizer.scale) < before[name] for name, quantizer in quantizers.items())

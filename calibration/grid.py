@@ -1,0 +1,13 @@
+"""The integers that values are rounded to."""
+
+from __future__ import annotations
+
+
+def integer_range(bits: int) -> tuple[int, int]:
+    """Return the smallest and largest signed integer of that width, 2 to 16 bits."""
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+def largest_integer(bits: int) -> int:
+    """Return the integer that a tensor's range is mapped to; one bit is the sign, whose magnitude is 1."""
+    return max(integer_range(bits)[1], 1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import InputError
 from engines.audit import PrecisionAudit, layers_audit
@@ -14,6 +14,9 @@ from engines.backend import Availability, Backend, EngineManifest, Precision
 from engines.constants import constant_bytes
 from engines.engine import Array, Engine, LoadOptions
 from engines.macs import multiplying_layers
+
+if TYPE_CHECKING:
+    import onnx
 
 _ONNX = "engine.onnx"
 
@@ -101,11 +104,58 @@ class ONNXRuntimeEngine(Engine):
         del self._session
 
 
-def session(graph: Path, *, threads: int = 0, optimise: bool = True, write_optimized: Path | None = None) -> Any:
+def activations(
+    graph: onnx.ModelProto | Path, tensors: Sequence[str], *, threads: int = 0
+) -> Callable[[Array], Iterator[tuple[str, Array]]]:
+    """Return a function that shows images to a float graph and yields what its inner tensors hold.
+
+    The graph runs node by node as written: what is calibrated must not depend on which nodes this version of the
+    runtime fuses.
+
+    Args:
+        graph: ONNX with one input that is no initializer.
+        tensors: names of activations; the graph's input and output may be among them.
+        threads: CPU threads; 0 leaves that to the runtime.
+
+    Returns:
+        A function of one batch of images. All of a batch's tensors are in memory at once.
+
+    Raises:
+        InputError: a name is none of the graph's, or ONNX Runtime refuses the graph.
+    """
+    import onnx
+
+    exposed = (
+        onnx.load(str(graph)) if isinstance(graph, Path) else onnx.ModelProto.FromString(graph.SerializeToString())
+    )
+    body = exposed.graph
+    constant = {tensor.name for tensor in body.initializer}
+    (shown,) = (value.name for value in body.input if value.name not in constant)
+    inner = [name for name in dict.fromkeys(tensors) if name != shown]
+    made = {name for node in body.node for name in node.output}
+    if missing := [name for name in inner if name not in made]:
+        raise InputError(f"the graph computes no tensor {missing[0]!r}: name tensors of this very graph")
+    types = {value.name: value for value in onnx.shape_inference.infer_shapes(exposed).graph.value_info}
+    given = {value.name for value in body.output}
+    body.output.extend(types.get(name, onnx.ValueInfoProto(name=name)) for name in inner if name not in given)
+    running = session(exposed, threads=threads, optimise=False)
+
+    def values(images: Array) -> Iterator[tuple[str, Array]]:
+        if shown in tensors:
+            yield shown, images
+        if inner:
+            yield from zip(inner, running.run(inner, {shown: images}), strict=True)
+
+    return values
+
+
+def session(
+    graph: onnx.ModelProto | Path, *, threads: int = 0, optimise: bool = True, write_optimized: Path | None = None
+) -> Any:
     """Open an ONNX Runtime session on the CPU.
 
     Args:
-        graph: ONNX file.
+        graph: ONNX file, or a graph in memory, of less than 2 GiB.
         threads: CPU threads; 0 leaves that to the runtime.
         optimise: False runs the graph node by node as written: the reference for export parity.
         write_optimized: where the graph goes as the optimizer rewrote it, short of its last step, which changes the
@@ -124,7 +174,8 @@ def session(graph: Path, *, threads: int = 0, optimise: bool = True, write_optim
     if write_optimized is not None:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(write_optimized)
+    source, name = (str(graph), graph) if isinstance(graph, Path) else (graph.SerializeToString(), "the graph")
     try:
-        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class of their own
-        raise InputError(f"ONNX Runtime cannot run {graph}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"ONNX Runtime cannot run {name}: {str(error).splitlines()[0]}") from error

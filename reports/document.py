@@ -114,6 +114,28 @@ class Robustness(Part):
     warnings: tuple[str, ...]
 
 
+class LayerPrecision(Part):
+    """One layer that multiplies: what it runs in, and its multiply-accumulates for one image.
+
+    `quantized` says whether the graph quantizes all that the layer multiplies; if not, it was meant to run in float.
+    """
+
+    name: str
+    operator: str
+    precision: str
+    macs: Count
+    quantized: bool
+
+
+class Precision(Part):
+    """What the engine's layers run in where it was built, and the share of the multiply-accumulates that is INT8."""
+
+    int8_mac_share: Fraction | None
+    layers: tuple[LayerPrecision, ...]
+    source: str
+    reason: str | None = None
+
+
 class Latency(Part):
     """Times of one query of `batch` images. A percentile that n does not carry is None."""
 
@@ -171,6 +193,7 @@ class ResultDocument(Part):
     subject: Subject
     lineage: tuple[Link, ...]
     environment: Environment
+    precision: Precision | None = None
     accuracy: Accuracy
     robustness: tuple[Robustness, ...]
     robustness_reason: str | None = None

@@ -13,7 +13,19 @@ from reports.charts import Figure, accuracy_figure, comparison_figure, latency_f
 from reports.document import ResultDocument
 from reports.pictures import Picture, pictures
 from reports.store import StoredResult
-from reports.wording import attack_name, engine_names, interval, moment, percent, plain, quantity, significant, size
+from reports.wording import (
+    attack_name,
+    engine_names,
+    interval,
+    mac_shares,
+    moment,
+    percent,
+    plain,
+    quantity,
+    share,
+    significant,
+    size,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -136,7 +148,7 @@ def _environment() -> Environment:
     environment.filters.update(
         interval=interval, moment=moment, percent=percent, quantity=quantity, significant=significant, size=size
     )
-    environment.filters["attack_name"] = attack_name
+    environment.filters.update(attack_name=attack_name, mac_shares=mac_shares, share=share)
     return environment
 
 

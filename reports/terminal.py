@@ -12,6 +12,7 @@ from reports.wording import (
     attack_name,
     engine_names,
     interval,
+    mac_shares,
     moment,
     percent,
     plain,
@@ -118,6 +119,11 @@ def _engine(document: ResultDocument) -> Iterator[RenderableType]:
         f"seed {subject.seed}, result {document.id}",
         "dim",
     )
+    precision = document.precision
+    if precision is not None and precision.layers:
+        yield _text(f"multiply-accumulates: {mac_shares(precision)}, by {precision.source}")
+    elif precision is not None:
+        yield _text(f"not known what its layers run in: {precision.reason or 'no reason given'}", "dim")
 
 
 def _rate(rate: Rate) -> str:

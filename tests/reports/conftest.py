@@ -59,6 +59,16 @@ def values(precision: str = "int8") -> dict[str, Any]:
             "driver": None,
             "jetpack": None,
         },
+        "precision": {
+            "int8_mac_share": 0.875 if quick else 0.0,
+            "layers": [
+                layer("conv1", "fp32", 64096),
+                layer("conv2", precision, 448000),
+                layer("linear", precision, 672),
+            ],
+            "source": "OpenVINO's runtime model",
+            "reason": None,
+        },
         "accuracy": {
             "clean": rate(0.9722, 0.9497, 0.9848) if quick else rate(0.9778, 0.9568, 0.9887),
             "reference": rate(0.9778, 0.9568, 0.9887),
@@ -104,6 +114,11 @@ def values(precision: str = "int8") -> dict[str, Any]:
         },
         "warnings": ["no temperature sensor answers, so throttling cannot be excluded"],
     }
+
+
+def layer(name: str, precision: str, macs: int) -> dict[str, Any]:
+    operator = "Gemm" if name == "linear" else "Conv"
+    return {"name": name, "operator": operator, "precision": precision, "macs": macs, "quantized": precision == "int8"}
 
 
 def latency(batch: int, n: int, p50_ms: float, p99_ms: float | None) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def float_residual(graph: QuantizedGraph) -> Faults:
     gives, which is then fused with the Add.
     """
     for node in graph.nodes:
-        if node.op_type != "Add" or any(graph.constant(tensor) for tensor in node.input):
+        two = node.op_type in ("Add", "Sum") and len(node.input) == 2
+        if not two or any(graph.constant(tensor) for tensor in node.input):
             continue
         quantized = [graph.dequantizer(tensor) is not None for tensor in node.input]
         fused = [_convolved(graph, tensor, {"Identity", "BatchNormalization"}) for tensor in node.input]
@@ -92,7 +93,7 @@ def float_residual(graph: QuantizedGraph) -> Faults:
             missing = missing or [node.input[1]]
         if missing:
             tensors = " and ".join(f"'{tensor}'" for tensor in missing)
-            yield node, f"Add '{called(node)}' reads {tensors} in float beside quantized values; quantize {tensors}"
+            yield node, f"{named(node)} reads {tensors} in float beside quantized values; quantize {tensors}"
 
 
 def _convolved(graph: QuantizedGraph, tensor: str, through: set[str]) -> bool:

@@ -1,249 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pytest
+from float_graphs import GRAPHS
 from onnx import TensorProto, helper, numpy_helper
+from planted_faults import FAULTS
+from quantized_drawings import Drawing, Model, between, find, read, residual, store
 
+from calibration.graphs.insert import insert
 from calibration.graphs.lint import RULES, Finding, lint, refuse_errors
+from calibration.graphs.operations import operations
+from calibration.rules import places
 from contracts.errors import InputError
 
 pytestmark = pytest.mark.core
-
-Model = onnx.ModelProto
-Array = npt.NDArray[Any]
-SCALE = np.float32(0.02)
-
-
-class Drawing:
-    """A graph in the making: a node's output has the node's name."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, Array] = {}
-
-    def node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
-        return name
-
-    def constant(self, name: str, value: Any) -> str:
-        self.constants[name] = np.asarray(value)
-        return name
-
-    def pair(self, tensor: str) -> str:
-        ends = [self.constant(f"{tensor}.s", SCALE), self.constant(f"{tensor}.z", np.int8(0))]
-        self.node("QuantizeLinear", [tensor, *ends], f"{tensor}.q")
-        return self.node("DequantizeLinear", [f"{tensor}.q", *ends], f"{tensor}.dq")
-
-    def weight(self, layer: str, shape: tuple[int, ...], axis: int) -> str:
-        integers = np.random.default_rng(0).integers(-127, 128, shape, np.int8)
-        scales, zeros = np.full(shape[axis], SCALE), np.zeros(shape[axis], np.int8)
-        parts = {"i": integers, "s": scales, "z": zeros}
-        names = [self.constant(f"{layer}.w.{part}", value) for part, value in parts.items()]
-        return self.node("DequantizeLinear", names, f"{layer}.w.dq", axis=axis)
-
-    def model(self, channels: int = 3, scores: list[str] | None = None) -> Model:
-        graph = helper.make_graph(
-            self.nodes,
-            "drawing",
-            [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", channels, 8, 8])],
-            [helper.make_tensor_value_info(self.nodes[-1].output[0], TensorProto.FLOAT, scores)],
-            [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
-        )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-
-
-def residual(width: int = 16) -> Model:
-    """Return a residual network with Q/DQ where they belong."""
-    draw = Drawing()
-    square = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
-    stem = draw.node("Conv", [draw.pair("images"), draw.weight("stem", (width, 3, 3, 3), 0)], "stem", **square)
-    skip = draw.pair(draw.node("Relu", [stem], "stem.relu"))
-    body = draw.node("Conv", [skip, draw.weight("body", (width, width, 3, 3), 0)], "body", **square)
-    total = draw.node("Add", [draw.pair(body), skip], "add")
-    pool = draw.node("GlobalAveragePool", [draw.pair(draw.node("Relu", [total], "add.relu"))], "pool")
-    flat = draw.pair(draw.node("Flatten", [pool], "flat"))
-    draw.node("Gemm", [flat, draw.weight("head", (10, width), 0)], "head", transB=1)
-    return draw.model(scores=["batch", "classes"])
-
-
-def find(model: Model, name: str) -> onnx.NodeProto:
-    (found,) = [node for node in model.graph.node if node.name == name]
-    assert isinstance(found, onnx.NodeProto)
-    return found
-
-
-def store(model: Model, **constants: Any) -> None:
-    """Put constants into the graph, over those that have their names; "__" stands for a point."""
-    for name, value in ((name.replace("__", "."), value) for name, value in constants.items()):
-        for old in [tensor for tensor in model.graph.initializer if tensor.name == name]:
-            model.graph.initializer.remove(old)
-        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-
-
-def read(model: Model, name: str, position: int, tensor: str) -> None:
-    """Let a node read another tensor."""
-    node = find(model, name)
-    node.input.extend([""] * (position + 1 - len(node.input)))
-    node.input[position] = tensor
-
-
-def between(model: Model, name: str, *nodes: onnx.NodeProto) -> None:
-    """Put nodes in front of one, which then reads the last of them."""
-    index = next(index for index, node in enumerate(model.graph.node) if node.name == name)
-    for offset, node in enumerate(nodes):
-        model.graph.node.insert(index + offset, node)
-    read(model, name, 0, nodes[-1].output[0])
-
-
-def requantize(model: Model, tensor: str, name: str) -> None:
-    """Put a Q/DQ pair between a tensor and a node."""
-    draw = Drawing()
-    draw.pair(tensor)
-    store(model, **draw.constants)
-    between(model, name, *draw.nodes)
-
-
-def scale_from_images(model: Model) -> None:
-    between(model, "images.q", helper.make_node("ReduceMax", ["images"], ["peak"], keepdims=0))
-    read(model, "images.q", 0, "images")
-    for name in ("images.q", "images.dq"):
-        read(model, name, 1, "peak")
-
-
-def no_zero_point(model: Model) -> None:
-    for name in ("images.q", "images.dq"):
-        find(model, name).input.pop()
-
-
-def other_axis(model: Model) -> None:
-    find(model, "stem.w.dq").attribute[0].i = 1
-    store(model, stem__w__s=np.full(3, SCALE), stem__w__z=np.zeros(3, np.int8))
-
-
-def quantized_bias(layer: str, position: int, values: Array) -> Callable[[Model], None]:
-    def plant(model: Model) -> None:
-        store(model, b__i=values, b__s=SCALE)
-        model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["b.i", "b.s"], ["b.dq"], "b.dq"))
-        read(model, layer, position, "b.dq")
-
-    return plant
-
-
-def norm_behind_a_pair(model: Model) -> None:
-    ends = {name: np.ones(16, np.float32) for name in ("gamma", "beta", "mean", "var")}
-    store(model, **ends)
-    requantize(model, "stem", "stem.relu")
-    between(model, "stem.relu", helper.make_node("BatchNormalization", ["stem.dq", *ends], ["norm"], "norm"))
-
-
-def bias_behind_a_pair(model: Model) -> None:
-    store(model, b=np.ones((1, 16, 1, 1), np.float32))
-    requantize(model, "stem", "stem.relu")
-    between(model, "stem.relu", helper.make_node("Add", ["b", "stem.dq"], ["shifted"], "shifted"))
-
-
-def pair_behind_bias(model: Model) -> None:
-    store(model, b=np.ones((1, 16, 1, 1), np.float32))
-    between(model, "stem.relu", helper.make_node("Add", ["b", "stem"], ["shifted"], "shifted"))
-    requantize(model, "shifted", "stem.relu")
-
-
-def zero_point_from_images(model: Model) -> None:
-    cast = helper.make_node("Cast", ["peak"], ["zero"], to=TensorProto.INT8)
-    between(model, "images.q", helper.make_node("ReduceMax", ["images"], ["peak"], keepdims=0), cast)
-    read(model, "images.q", 0, "images")
-    read(model, "images.q", 2, "zero")
-
-
-def two_scales(model: Model) -> None:
-    store(model, other=SCALE / 2)
-    read(model, "images.dq", 1, "other")
-
-
-def quantized_constant_of_an_add(model: Model) -> None:
-    quantized_bias("add", 1, np.ones((1, 16, 1, 1), np.int8))(model)
-    read(model, "add", 0, "body")
-
-
-def float_weight(model: Model) -> None:
-    store(model, w=np.ones((10, 16), np.float32))
-    read(model, "head", 1, "w")
-
-
-def all_float(model: Model) -> None:
-    float_weight(model)
-    read(model, "head", 0, "flat")
-
-
-def plain_mean(model: Model) -> None:
-    store(model, axes=np.array([-2, -1]))
-    find(model, "pool").op_type = "ReduceMean"
-    read(model, "pool", 0, "add.relu")
-    read(model, "pool", 1, "axes")
-
-
-def float_add(model: Model) -> None:
-    read(model, "add", 0, "body")
-    read(model, "add", 1, "stem.relu")
-
-
-FAULTS: dict[str, tuple[str, str, Callable[[Model], None]]] = {
-    "zero point": ("non-zero-zero-point", "images.q", lambda m: store(m, images__z=np.int8(3))),
-    "zero point of a weight": (
-        "non-zero-zero-point",
-        "stem.w.dq",
-        lambda m: store(m, stem__w__z=np.eye(16, dtype=np.int8)[2]),
-    ),
-    "zero point of the images": ("non-zero-zero-point", "images.q", zero_point_from_images),
-    "uint8": ("uint8", "images.q", lambda m: store(m, images__z=np.uint8(0))),
-    "uint8 by default": ("uint8", "images.q", no_zero_point),
-    "uint8 weight": (
-        "uint8",
-        "stem.w.dq",
-        lambda m: store(m, stem__w__i=np.ones((16, 3, 3, 3), np.uint8), stem__w__z=np.zeros(16, np.uint8)),
-    ),
-    "int32 weight": (
-        "not-int8",
-        "stem.w.dq",
-        lambda m: store(m, stem__w__i=np.ones((16, 3, 3, 3), np.int32), stem__w__z=np.zeros(16, np.int32)),
-    ),
-    "int16": ("not-int8", "images.q", lambda m: store(m, images__z=np.int16(0))),
-    "scale 0": ("scale", "images.q", lambda m: store(m, images__s=np.float32(0))),
-    "scale below 0": ("scale", "images.q", lambda m: store(m, images__s=-SCALE)),
-    "scale NaN": ("scale", "images.q", lambda m: store(m, images__s=np.float32(np.nan))),
-    "scale infinite": ("scale", "stem.w.dq", lambda m: store(m, stem__w__s=np.full(16, np.float32(np.inf)))),
-    "scale of the images": ("scale", "images.q", scale_from_images),
-    "two scales": ("scale", "images.dq", two_scales),
-    "per-channel activation": (
-        "per-channel-activation",
-        "images.q",
-        lambda m: store(m, images__s=np.full(3, SCALE), images__z=np.zeros(3, np.int8)),
-    ),
-    "weight axis": ("weight-axis", "stem.w.dq", other_axis),
-    "int32 bias": ("quantized-bias", "stem", quantized_bias("stem", 2, np.ones(16, np.int32))),
-    "int8 bias": ("quantized-bias", "head", quantized_bias("head", 2, np.ones(10, np.int8))),
-    "bias of an Add": ("quantized-bias", "add", quantized_constant_of_an_add),
-    "pair before ReLU": ("split-fusion", "stem.q", lambda m: requantize(m, "stem", "stem.relu")),
-    "pair before batch norm": ("split-fusion", "stem.q", norm_behind_a_pair),
-    "pair behind bias": ("split-fusion", "shifted.q", pair_behind_bias),
-    "pair before bias": ("split-fusion", "stem.q", bias_behind_a_pair),
-    "float input": ("unquantized-input", "body", lambda m: read(m, "body", 0, "stem.relu")),
-    "float weight": (
-        "unquantized-input",
-        "head",
-        float_weight,
-    ),
-    "float layer": ("float-layer", "head", all_float),
-    "float skip": ("float-residual", "add", lambda m: read(m, "add", 1, "stem.relu")),
-    "float Add": ("float-residual", "add", float_add),
-    "float pool": ("float-pool", "pool", lambda m: read(m, "pool", 0, "add.relu")),
-    "float mean": ("float-pool", "pool", plain_mean),
-}
 
 
 def test_a_healthy_graph_has_no_findings() -> None:
@@ -305,10 +78,22 @@ def test_the_axis_is_seen_through_a_transpose(axis: int, order: dict[str, Any], 
     assert [each.rule for each in lint(draw.model(16))] == faults
 
 
-def test_an_add_may_take_a_quantized_convolution_and_an_integer_skip() -> None:
+@pytest.mark.parametrize("name", GRAPHS)
+def test_what_the_rules_quantize_has_no_fault_but_its_width(name: str) -> None:
+    model = GRAPHS[name](18)
+    wanted = places(operations(model))
+    quantized = insert(model, wanted, {place.tensor: 0.02 for place in wanted if place.axis is None})
+    assert {each.rule for each in lint(quantized)} == {"few-channels"}
+
+
+@pytest.mark.parametrize("operator", ["Add", "Sum"])
+def test_an_add_may_take_a_quantized_convolution_and_an_integer_skip(operator: str) -> None:
     model = residual()
+    find(model, "add").op_type = operator
     read(model, "add", 0, "body")  # TensorRT fuses the two: the convolution's sum need not be quantized
     assert lint(model) == ()
+    read(model, "add", 1, "stem.relu")
+    assert [each.rule for each in lint(model)] == ["float-residual"]
 
 
 def test_floats_of_eight_bits_are_no_integers_of_another_width() -> None:

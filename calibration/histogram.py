@@ -72,10 +72,9 @@ class Histogram:
         """
         used = self.used()
         edges = np.arange(len(used) + 1) * self.width
-        edges[-1] = self.peak
         below = np.concatenate([[0.0], np.cumsum(used)])
         at_edges = np.interp(np.arange(bins + 1) * (self.peak / bins), edges, below)
-        at_edges[-1] = below[-1]
+        at_edges[-1] = below[-1]  # the peak's own bin is not cut
         return np.diff(np.maximum.accumulate(at_edges))
 
 

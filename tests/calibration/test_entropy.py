@@ -103,6 +103,8 @@ def test_far_outliers_are_clipped() -> None:
         np.full(1000, 0.7),
         np.repeat([0.0, 0.7], 500),
         np.repeat([0.5, 1.0, 2.0], [900, 50, 50]),
+        np.repeat([1.0, 2.0], [961, 39]),
+        np.repeat([0.7, 1.9, 2.3, 3.1], [9001, 501, 31, 17]),
         np.arange(1, 6),
         np.array([1e-3] * 80 + [1.0] * 20),
         np.array([3e38]),

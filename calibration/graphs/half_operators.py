@@ -20,6 +20,10 @@ NEWEST_OPSET = 22  # the first at which convolution and pooling list bfloat16; T
 _READS_NO_VALUES = ("Shape", "Size")  # take a tensor in whichever type it has
 _TYPE_BY_ATTRIBUTE = ("Cast", "ConstantOfShape")  # `typed` rewrites the attribute that decides their output's type
 
+# What the schema allows and TensorRT refuses in BF16 (TensorRT-RTX 1.7.1: ConvTranspose when it builds, others when it
+# parses).
+_REFUSED_IN_BF16 = ("ConvTranspose", "GlobalLpPool", "HardSwish", "LpNormalization", "LpPool", "Mish")
+
 
 @dataclass(frozen=True)
 class Half:
@@ -81,16 +85,16 @@ def form(node: onnx.NodeProto, types: Mapping[str, int], opset: int, kind: Half)
     inputs = [types.get(name) == FLOAT for name in node.input]
     outputs = [types.get(name) == FLOAT for name in node.output]
     unknown = [name for name in (*node.input, *node.output) if name and name not in types]
+    if not unknown and (node.op_type in _READS_NO_VALUES or not any((*inputs, *outputs))):
+        return None
     if unknown:
         return f"{unknown[0]} is no tensor of a known type"
-    if node.op_type in _READS_NO_VALUES or not any((*inputs, *outputs)):
-        return None
-    if node.domain not in ("", "ai.onnx"):
-        return f"{node.domain}.{node.op_type} is not an ONNX operator"
-    try:
-        schema = defs.get_schema(node.op_type, opset)
-    except defs.SchemaError:
-        return f"opset {opset} has no {node.op_type}"
+    missing = f"{node.op_type} has no {kind.name} form at opset {opset}"
+    if node.domain not in ("", "ai.onnx") or not defs.has(node.op_type, max_inclusive_version=opset):
+        return missing
+    if kind.name == "bf16" and node.op_type in _REFUSED_IN_BF16:
+        return f"TensorRT does not build {node.op_type} in bf16"
+    schema = defs.get_schema(node.op_type, opset)
     allowed = {entry.type_param_str for entry in schema.type_constraints if kind.type_string in entry.allowed_type_strs}
     takes = [_parameter(schema.inputs, at) for at in range(len(inputs))]
     gives = [_parameter(schema.outputs, at) for at in range(len(outputs))]
@@ -99,7 +103,7 @@ def form(node: onnx.NodeProto, types: Mapping[str, int], opset: int, kind: Half)
     decided = allowed if node.op_type in _TYPE_BY_ATTRIBUTE else by_input
     half_outputs = tuple(there and parameter in decided for there, parameter in zip(outputs, gives, strict=True))
     if half_outputs != tuple(outputs) or not any((*half_inputs, *half_outputs)):
-        return f"{node.op_type} has no {kind.name} form at opset {opset}"
+        return missing
     return Form(half_inputs, half_outputs)
 
 

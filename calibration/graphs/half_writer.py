@@ -60,8 +60,11 @@ class _Writer:
         self._taken = {*types, *(name for node in graph.node for name in (*node.input, *node.output))}
         self._names: dict[tuple[str, bool], str] = {}  # (tensor, is half) -> its name in the new graph
         self._half: dict[str, bool] = {}  # whether a tensor is made in half
-        self._half_constants: dict[str, str] = {}  # constant -> name of its half version
-        self._float_constants = self._read_as_float(forms)
+        constants = [tensor.name for tensor in graph.initializer if tensor.data_type == FLOAT]
+        self._float_constants = self._read_as_float(forms).intersection(constants)
+        self._half_constants = {  # constant -> name of its half version
+            name: self._new_name(name, kind.name) if name in self._float_constants else name for name in constants
+        }
 
     def _read_as_float(self, forms: Sequence[Form | None]) -> set[str]:
         read = set(self._outputs)
@@ -69,12 +72,7 @@ class _Writer:
             for position, name in enumerate(node.input):
                 if form is None or not form.inputs[position]:
                     read.add(name)
-        constants = {tensor.name: tensor.data_type for tensor in self._graph.initializer}
-        for name in constants.keys() - read:
-            self._half_constants[name] = name
-        for name in (name for name in constants.keys() & read if constants[name] == FLOAT):
-            self._half_constants[name] = self._new_name(name, self._kind.name)
-        return constants.keys() & read
+        return read
 
     def add(self, node: onnx.NodeProto, form: Form | None) -> None:
         """Append a node in its form, behind the Casts that it needs first."""

@@ -14,7 +14,7 @@ What stays float32, and is named with the reason:
   zero among larger ones change a sum by less than rounding does, and every trained network has some: they are let go.
   A divisor, or a scale of QuantizeLinear or DequantizeLinear, must be a normal number in each of its elements: zero
   divides, and a subnormal number has lost the digits that make a scale.
-- a node of an operator without a half form.
+- a node of an operator without a half form in ONNX, or whose BF16 form TensorRT refuses.
 
 Peaks see what leaves a node, not its inner sums: LayerNormalization, Softmax, ReduceMean and Pow turn half like all
 others. Runtimes sum those in float32 when they are one operator; a LayerNormalization that was exported in pieces shows
@@ -65,8 +65,11 @@ def typed(model: onnx.ModelProto, dtype: HalfName, peaks: Mapping[str, float]) -
             taken to be in range; a peak that is not a number is not.
 
     Raises:
-        InputError: the graph is in half precision already, has control flow, or cannot be brought to the newer opset.
+        InputError: the graph is in half precision already, has control flow, cannot be brought to the newer opset, or
+            does not pass onnx's checker.
     """
+    import onnx
+
     kind = half(dtype)
     source = _with_constants_as_initializers(model)
     types = _types(source)
@@ -78,7 +81,10 @@ def typed(model: onnx.ModelProto, dtype: HalfName, peaks: Mapping[str, float]) -
     forms, kept = _forms(source.graph, types, opset, kind, peaks)
     if not any(isinstance(entry, Form) and any((*entry.inputs, *entry.outputs)) for entry in forms):
         return TypedGraph(_copy(model), kept)
-    return TypedGraph(write(source, forms, types, kind), kept)
+    try:
+        return TypedGraph(write(source, forms, types, kind), kept)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise InputError(f"onnx does not accept the graph in {dtype}: {_first_line(error)}; check the graph") from error
 
 
 def tensors(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -208,11 +214,15 @@ def _raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
         raised = version_converter.convert_version(model, opset)
     except RuntimeError as error:
-        reason = (str(error).strip().splitlines() or ["unknown"])[0]
+        reason = _first_line(error)
         raise InputError(f"the graph cannot be brought to opset {opset}: {reason}; export it at that opset") from error
     needed = helper.find_min_ir_version_for(list(raised.opset_import), ignore_unknown=True)
     raised.ir_version = max(raised.ir_version, needed)  # the converter leaves the old one
     return raised
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

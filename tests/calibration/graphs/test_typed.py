@@ -402,6 +402,9 @@ def test_every_typed_graph_is_sound_and_holds_no_large_tensor_in_half(
 ) -> None:
     model, peaks = case
     graph = typed(model, dtype, peaks)
+    if graph.model == model:
+        assert len(graph.kept_float) == len(model.graph.node)
+        return
     _require_sound(graph)
     types = _element_types(graph.model)
     for name, peak in peaks.items():
@@ -414,11 +417,32 @@ def test_every_typed_graph_is_sound_and_holds_no_large_tensor_in_half(
         np.testing.assert_allclose(_run(graph.model, _images()), expected, atol=tolerance)
 
 
+def _bf16_refused() -> onnx.ModelProto:
+    """Operators that the schema allows in BF16 and TensorRT refuses."""
+    nodes = [
+        node("ConvTranspose", ["images", "weight"], ["larger"], name="transposed", pads=[1] * 4),
+        node("HardSwish", ["larger"], ["swish"], name="swish"),
+        *_head("swish"),
+    ]
+    return _model(nodes, weight=_random(2, 2, 3, 3), **_linear(84))
+
+
+def test_what_tensorrt_refuses_in_bf16_stays_float_in_bf16_alone() -> None:
+    model = _bf16_refused()
+    assert typed(model, "fp16", {}).kept_float == ()
+    graph = typed(model, "bf16", {})
+    assert graph.kept_float == (
+        ("transposed", "TensorRT does not build ConvTranspose in bf16"),
+        ("swish", "TensorRT does not build HardSwish in bf16"),
+    )
+    assert graph.model.opset_import[0].version == 18
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
-@pytest.mark.parametrize("name", [*MODELS, "overflowing"])
+@pytest.mark.parametrize("name", [*MODELS, "overflowing", "refused"])
 def test_tensorrt_rtx_builds_an_engine(name: str, dtype: DType) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    model = {**MODELS, "overflowing": _overflowing}[name]()
+    model = {**MODELS, "overflowing": _overflowing, "refused": _bf16_refused}[name]()
     graph = typed(model, dtype, _peaks(model))
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)

@@ -141,7 +141,7 @@ def latency(batch: int, n: int, p50_ms: float, p99_ms: float | None) -> dict[str
 def sample() -> Build:
     """Build a realistic document; keywords replace its top-level values."""
 
-    def build(precision: str = "int8", **changes: object) -> ResultDocument:
+    def build(precision: str = "int8", /, **changes: object) -> ResultDocument:
         return ResultDocument.model_validate({**values(precision), **changes})
 
     return build

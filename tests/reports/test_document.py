@@ -46,6 +46,12 @@ def test_nan_and_infinity_are_refused(sample: Build, number: float) -> None:
     assert ResultDocument.model_validate(value) == sample()
 
 
+def test_a_document_of_before_the_precision_audit_is_read(sample: Build) -> None:
+    value = json.loads(sample().to_json())
+    del value["precision"]
+    assert ResultDocument.model_validate(value) == sample(precision=None)
+
+
 @pytest.mark.parametrize("share", [-0.01, 1.01])
 def test_an_accuracy_outside_0_to_1_is_refused(sample: Build, share: float) -> None:
     with pytest.raises(ValidationError, match=r"accuracy\.clean\.value"):

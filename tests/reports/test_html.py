@@ -99,6 +99,24 @@ def test_the_page_tells_what_was_measured(two: list[StoredResult], tmp_path: Pat
     assert page.text.count("4 of 4 stored images") == 2
 
 
+def test_the_precision_of_the_layers_is_folded_away(sample: Build, store: Store, tmp_path: Path) -> None:
+    fallen = {"name": "deep", "operator": "Conv", "precision": "fp32", "macs": 1, "quantized": True}
+    part = {"int8_mac_share": None, "source": "a runtime", "reason": "it is silent"}
+    results = [
+        store(tmp_path, sample(id="told")),
+        store(tmp_path, sample(id="fallen", precision={**part, "layers": [fallen]})),
+        store(tmp_path, sample(id="silent", precision={**part, "layers": []})),
+        store(tmp_path, sample(id="old", precision=None)),
+    ]
+    page = page_of(results, tmp_path / "report.html")
+    assert "87.5 % INT8, 12.5 % FP32, by OpenVINO's runtime model" in page.text
+    assert "conv2 Conv yes int8 448,000 87.4 %" in page.text
+    assert page.text.count("is not known: it is silent") == 2
+    assert sum(tag == "details" for tag, _ in page.elements) == 2
+    markup = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert markup.count('<span class="invalid">fp32</span>') == 1  # only the layer that was quantized in vain
+
+
 def test_the_page_is_small_and_asks_no_host(two: list[StoredResult], tmp_path: Path) -> None:
     page = page_of(two, tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 6_000_000

@@ -37,6 +37,7 @@ def test_one_engine_tells_its_story_within_80_columns(sample: Build) -> None:
     told = words(output)
     for value in (
         "digits: small-cnn on digits, openvino int8, 61.2 kB",
+        "multiply-accumulates: 87.5 % INT8, 12.5 % FP32, by OpenVINO's runtime model",
         "clean 97.2 % [95.0, 98.5] of 360 images",
         "float 97.8 % [95.7, 98.9] of 360 images",
         "5 decisions changed against float: 3 to wrong, 1 to right",
@@ -82,6 +83,19 @@ def test_what_is_absent_is_said_with_its_reason(sample: Build) -> None:
     for reason in ("the engine did not load", "eval was not asked for", "the worker died"):
         assert f"not measured: {reason}" in told
     assert "0.0 %" not in told
+
+
+def test_an_engine_that_does_not_tell_its_precision_says_so_and_an_old_one_nothing(sample: Build) -> None:
+    silent: dict[str, object] = {
+        "int8_mac_share": None,
+        "layers": [],
+        "source": "tensorrt",
+        "reason": "this backend does not tell",
+    }
+    assert "not known what its layers run in: this backend does not tell" in words(shown([sample(precision=silent)]))
+    old = words(shown([sample(precision=None)]))
+    assert "multiply-accumulates" not in old
+    assert "not known" not in old
 
 
 def test_energy_is_shown_with_its_source_and_rails(sample: Build) -> None:

@@ -61,14 +61,8 @@ def decisions(folder: Path) -> Artifact:
     folder.mkdir()
     np.savez_compressed(folder / evaluate.OUTCOMES, labels=np.zeros(4))
     rate = {"value": 1.0, "n": 4, "ci95": [0.5, 1.0]}
-    names = ("gpu", "driver", "jetpack")
-    environment: dict[str, object] = {
-        "python": "3",
-        "platform": "any",
-        "packages": {},
-        "cpu": "any",
-        **dict.fromkeys(names),
-    }
+    environment: dict[str, object] = {"python": "3", "platform": "any", "packages": {}, "cpu": "any"}
+    environment.update(dict.fromkeys(("gpu", "driver", "jetpack")))
     info = {"clean": rate, "reference": rate, "flips": None, "environment": environment}
     return Artifact(folder, {"created": "2026-03-14T10:00:00+00:00", "settings": {}, "info": info})
 

@@ -51,35 +51,36 @@ def export(
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise InputError(f"the model cannot be exported to ONNX: {_reason(error)}") from error
+        raise InputError(f"the model cannot be exported to ONNX: {reason(error)}") from error
     assert program is not None
-    return _simplified(program.model_proto)
+    return simplified(program.model_proto)
 
 
-def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph with its constants folded and its batch norms in the convolutions, checked.
+
+    What exporters write beside the graph (stack traces, and with them the paths of a machine) is not in it.
+
+    Raises:
+        InputError: the simplified graph is another one.
+    """
     import onnx
     import onnxsim
 
-    simplified, same = onnxsim.simplify(model)
+    made, same = onnxsim.simplify(model)
     if not same:
         raise InputError("onnxsim's simplified graph differs from the exported one: report the model to the project")
-    # The raw exporter writes stack traces, and with them the paths of this machine, into metadata and doc strings.
-    del simplified.metadata_props[:]
-    simplified.graph.doc_string = ""
-    for value in (
-        *simplified.graph.node,
-        *simplified.graph.input,
-        *simplified.graph.output,
-        *simplified.graph.value_info,
-    ):
+    del made.metadata_props[:]
+    made.doc_string = made.graph.doc_string = ""
+    for value in (*made.graph.node, *made.graph.input, *made.graph.output, *made.graph.value_info):
         del value.metadata_props[:]
         value.doc_string = ""
-    onnx.checker.check_model(simplified, full_check=True)
-    return simplified  # type: ignore[no-any-return]
+    onnx.checker.check_model(made, full_check=True)
+    return made  # type: ignore[no-any-return]
 
 
-def _reason(error: BaseException) -> str:
-    """Return the first line of the error that the exporter's own ones wrap."""
+def reason(error: BaseException) -> str:
+    """Return the first line of an error, of the one inside where a library wrapped it in its own."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

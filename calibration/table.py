@@ -14,6 +14,9 @@ from contracts.files import read_json, sha256_json, write_json
 
 DIGEST = "digest"
 
+BY_CHANNEL = "channel maximum"
+"""The method of weights."""
+
 
 @dataclass(frozen=True)
 class TensorScale:

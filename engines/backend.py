@@ -15,8 +15,8 @@ from engines.engine import Engine, LoadOptions
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
-GraphKind = Literal["float", "int8"]
-"""The graphs that engines are built from: all quantizers off, or explicit Q/DQ."""
+GraphKind = Literal["float", "int8", "fp16", "bf16"]
+"""The graphs that engines are built from: all quantizers off, explicit Q/DQ, or typed in half precision."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import click
 
 from contracts.errors import DONE, INTERRUPTED, HarnessError
 from harness import __version__
-from harness.cli import build, eval, measure, report, run, stage
+from harness.cli import build, eval, measure, quantize, report, run, stage
 from harness.cli.opening import explained
 
 
@@ -30,7 +30,7 @@ for _command in (
     run.run,
     stage.train,
     stage.prune,
-    stage.quantize,
+    quantize.quantize,
     stage.finetune,
     stage.export,
     build.build,

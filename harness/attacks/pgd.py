@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from contracts.errors import InputError
 from harness.attacks.ball import project, random_start
@@ -26,6 +26,8 @@ class PGD:
         random_start: start at a uniform point of the ball instead of the image itself.
         restarts: independent starts; only the first may begin at the image.
     """
+
+    needs_gradient: ClassVar[bool] = True
 
     steps: int = 20
     step_size: float | None = None

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
 from contracts.errors import InputError, nearest, unknown_name
-from harness.attacks.attack import Attack
+from harness.attacks.attack import Attack, BlackBoxAttack
 
 _ATTACKS = {
     "pgd": "harness.attacks.pgd:PGD",
+    "noise": "harness.attacks.noise:Noise",
 }
 
 NAMES: tuple[str, ...] = tuple(_ATTACKS)
 
 
-def attack(name: str, settings: Mapping[str, Any]) -> Attack:
+def needs_gradient(name: str) -> bool:
+    """Say whether an attack needs a differentiable model, torch not being needed to know it.
+
+    Raises:
+        InputError: unknown name.
+    """
+    return bool(_kind(name).needs_gradient)
+
+
+def attack(name: str, settings: Mapping[str, Any]) -> Attack | BlackBoxAttack:
     """Return the attack of that name with its hyper-parameters.
 
     Args:
@@ -28,19 +39,23 @@ def attack(name: str, settings: Mapping[str, Any]) -> Attack:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    if name not in _ATTACKS:
-        raise unknown_name("attack", name, NAMES)
-    module, _, attribute = _ATTACKS[name].partition(":")
-    kind = getattr(import_module(module), attribute)
-    known = list(kind.__dataclass_fields__)
+    kind = _kind(name)
+    known = [field.name for field in fields(kind)]
     for key in settings:
         if key not in known:
             raise InputError(
                 f"attack.{name} has no setting {key!r}{nearest(key, known) or ';'} known: {', '.join(known)}"
             )
     try:
-        made: Attack = TypeAdapter(kind).validate_python(dict(settings))
+        made: Attack | BlackBoxAttack = TypeAdapter(kind).validate_python(dict(settings))
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"attack.{name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     return made
+
+
+def _kind(name: str) -> Any:
+    if name not in _ATTACKS:
+        raise unknown_name("attack", name, NAMES)
+    module, _, attribute = _ATTACKS[name].partition(":")
+    return getattr(import_module(module), attribute)

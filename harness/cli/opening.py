@@ -51,7 +51,7 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
     from harness.workflow.run_folder import LOG, locked, log
     from harness.workflow.settings import record, resolve
 
-    resolved = resolve(asked.experiment, asked.workspace, asked.overrides)
+    resolved = resolve(asked.experiment, asked.workspace, asked.overrides, asked.onnx)
     experiment = _with_asides(resolved, asides or {})
     console = _console()
     folder = resolved.workspace

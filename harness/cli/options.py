@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ class Asked:
         experiment: a built-in name, a TOML file, or None for the default.
         overrides: `section.key=value` each.
         workspace: the run folder, or None for `runs/<experiment>`.
+        onnx: a user's own graph in the place of the experiment's model, or None.
         data_dir: where data sets lie, or None.
         verbosity: below 0 only errors, 0 a line a stage, above 0 also what is up to date.
     """
@@ -27,8 +29,14 @@ class Asked:
     experiment: str | None
     overrides: tuple[str, ...]
     workspace: Path | None
+    onnx: Path | None
     data_dir: Path | None
     verbosity: int
+
+    def overridden(self, settings: Iterable[tuple[str, Any]]) -> Asked:
+        """Return this with more settings, by address; None leaves a setting as it is."""
+        more = tuple(f"{address}={json.dumps(value)}" for address, value in settings if value is not None)
+        return replace(self, overrides=(*self.overrides, *more))
 
 
 class ListOf(click.ParamType[tuple[Any, ...]]):
@@ -62,24 +70,52 @@ def experiment_options(function: Function) -> Function:
         experiment: str | None,
         overrides: tuple[str, ...],
         workspace: Path | None,
+        onnx: Path | None,
         data_dir: Path | None,
         quiet: bool,
         verbose: bool,
         **rest: Any,
     ) -> Any:
-        asked = Asked(experiment, overrides, workspace, data_dir, verbosity=int(verbose) - int(quiet))
+        asked = Asked(experiment, overrides, workspace, onnx, data_dir, verbosity=int(verbose) - int(quiet))
         return function(asked=asked, **rest)
 
     decorators = [
         click.argument("experiment", required=False),
         click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one setting."),
         workspace_option,
+        click.option(
+            "--onnx",
+            type=click.Path(path_type=Path),
+            help="Your own ONNX graph in the place of the experiment's model.",
+        ),
         click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie."),
         click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and results."),
         click.option("-v", "--verbose", is_flag=True, help="Also say what is up to date."),
     ]
     for decorator in reversed(decorators):
         gathered = decorator(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+_CALIBRATION: tuple[tuple[str, str, str, type[Any], str], ...] = (
+    ("--calibrator", "calibrator", "quantize.calibrator", str, "Range estimator: minmax, percentile, entropy, mse."),
+    ("--calibration", "calibration", "data.calibration", str, "Calibrate on the images in this .npz or .npy file."),
+    ("--calibration-samples", "calibration_samples", "data.calibration_samples", int, "How many images calibrate."),
+    ("--calibration-data", "calibration_data", "quantize.calibration_data", str, "clean, adversarial or mixed."),
+)
+
+
+def calibration_options(function: Function) -> Function:
+    """Add how ranges are found; they decide what lies in the run folder, so they are recorded like `--set`."""
+    from functools import wraps
+
+    @wraps(function)
+    def gathered(asked: Asked, **rest: Any) -> Any:
+        given = [(address, rest.pop(name)) for _, name, address, _, _ in _CALIBRATION]
+        return function(asked=asked.overridden(given), **rest)
+
+    for flag, name, _, kind, text in reversed(_CALIBRATION):
+        gathered = click.option(flag, name, type=kind, help=text)(gathered)
     return gathered  # type: ignore[return-value]
 
 

@@ -22,6 +22,5 @@ def _command(stage: str, does: str) -> click.Command:
 
 train = _command("train", "Train the base model.")
 prune = _command("prune", "Prune whole channels of the base model.")
-quantize = _command("quantize", "Place the quantizers and calibrate their ranges.")
 finetune = _command("finetune", "Fine-tune the model through its quantizers.")
 export = _command("export", "Export the final model as ONNX graphs, float and INT8.")

@@ -16,13 +16,12 @@ from torch import Tensor, fx, nn
 from calibration.fake_quantize import ActivationQuantizer, WeightQuantizer
 from calibration.ranges import Shape, observed_scales
 from calibration.rules import Place, places
-from calibration.table import CalibrationTable, TensorScale, places_digest
+from calibration.table import BY_CHANNEL, CalibrationTable, TensorScale, places_digest
 from contracts.errors import InputError, unknown_name
 from harness.compression.operations import operations, tensor_name
 
 _QUANTIZERS = "quantizers"
 _OF = "of_"  # in front of a tensor's name, which could be that of a method: "values"
-_BY_CHANNEL = "channel maximum"
 
 
 class Twin(nn.Module):
@@ -116,7 +115,7 @@ class Twin(nn.Module):
         """Run a batch and show every activation that has a quantizer, in the order of execution."""
         quantizers = self.activation_quantizers()
         for name, quantizer in quantizers.items():
-            quantizer.see = lambda x, name=name: see(name, x)  # type: ignore[misc]
+            quantizer.see = lambda x, name=name: see(name, x)
         try:
             with torch.inference_mode():
                 self(batch)
@@ -136,7 +135,7 @@ class Twin(nn.Module):
         for name, quantizer in self._quantizers().items():
             scales = tuple(quantizer.scale.reshape(-1).tolist())
             if isinstance(quantizer, WeightQuantizer):
-                tensors[name] = TensorScale(scales, quantizer.axis, _BY_CHANNEL, self.shape(name))
+                tensors[name] = TensorScale(scales, quantizer.axis, BY_CHANNEL, self.shape(name))
             else:
                 tensors[name] = TensorScale(scales, None, method, self.shape(name))
         return CalibrationTable(
@@ -161,8 +160,12 @@ class Twin(nn.Module):
                 "calibrate again"
             )
         table.check_belongs({name: self.shape(name) for name in self._quantizers()}, self.digest())
+        return self.load_scales(table.tensors)
+
+    def load_scales(self, tensors: Mapping[str, TensorScale]) -> Twin:
+        """Set every scale from those of a twin that quantizes at least as many tensors; return the twin itself."""
         for name, quantizer in self._quantizers().items():
-            quantizer.scale.copy_(torch.tensor(table.tensors[name].scales).reshape(quantizer.scale.shape))
+            quantizer.scale.copy_(torch.tensor(tensors[name].scales).reshape(quantizer.scale.shape))
         return self
 
     def shape(self, tensor: str) -> Shape:

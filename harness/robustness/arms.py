@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.attacks.attack import Attack, Judge, Target
+from harness.attacks.attack import Attack, BlackBoxAttack, BlackBoxJudge
+from harness.attacks.run import adversarial_images
 from harness.data.dataset import Images, Labels, Split
 from harness.robustness.decisions import BATCH, decide
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from engines.engine import Engine
     from harness.progress import Advance
@@ -60,7 +61,7 @@ class Engagement:
 
     Attributes:
         engine: active; gives decisions.
-        model: differentiable, the same function as the engine up to roundings.
+        model: differentiable, the same function as the engine up to roundings; None where the attack needs none.
         split: the images that are evaluated.
         clean_decisions: the engine's, int64 (n,).
         attack: with its hyper-parameters.
@@ -69,10 +70,10 @@ class Engagement:
     """
 
     engine: Engine
-    model: nn.Module
+    model: nn.Module | None
     split: Split
     clean_decisions: Labels
-    attack: Attack
+    attack: Attack | BlackBoxAttack
     epsilon: float
     seed: int
 
@@ -132,32 +133,28 @@ def _transfer(engagement: Engagement, judge: EngineJudge, rows: Labels) -> tuple
 
 
 def _loop(engagement: Engagement, judge: EngineJudge, rows: Labels) -> tuple[Images, Mask]:
-    import torch
-
     labels = engagement.split.labels[rows]
     claimed = np.zeros(len(rows), np.bool_)
 
-    def fooled(images: Tensor, places: Tensor) -> Tensor:
-        won = judge.decide(images.numpy()) != labels[places.numpy()]
-        claimed[places.numpy()[won]] = True
-        return torch.from_numpy(won)
+    def fooled(images: Images, places: Labels) -> Mask:
+        won: Mask = judge.decide(images) != labels[places]
+        claimed[places[won]] = True
+        return won
 
     return _attack(engagement, rows, fooled), claimed
 
 
-def _attack(engagement: Engagement, rows: Labels, judge: Judge | None) -> Images:
-    import torch
-
-    adversarial = engagement.attack(
-        Target(engagement.model, judge),
-        torch.from_numpy(engagement.split.images[rows]),
-        torch.from_numpy(engagement.split.labels[rows]),
+def _attack(engagement: Engagement, rows: Labels, judge: BlackBoxJudge | None) -> Images:
+    return adversarial_images(
+        engagement.attack,
+        engagement.model,
+        judge,
+        engagement.split.images[rows],
+        engagement.split.labels[rows],
         epsilon=engagement.epsilon,
-        image_ids=torch.from_numpy(rows),
+        image_ids=rows,
         seed=engagement.seed,
     )
-    found: Images = adversarial.numpy()
-    return found
 
 
 Mask = npt.NDArray[np.bool_]

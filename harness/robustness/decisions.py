@@ -13,7 +13,6 @@ from harness.data.dataset import Images, Labels
 if TYPE_CHECKING:
     from torch import nn
 
-    from engines.engine import Engine
     from harness.progress import Advance
 
 BATCH = 125
@@ -32,24 +31,20 @@ def decide(scores: Scores) -> Labels:
     return decisions
 
 
-def engine_decisions(engine: Engine, images: Images, advance: Advance) -> Labels:
-    """Return an active engine's decisions of images (n, channels, height, width)."""
-    return _in_batches(engine.infer, images, advance)
-
-
-def model_decisions(model: nn.Module, images: Images, advance: Advance) -> Labels:
-    """Return a torch model's decisions of images (n, channels, height, width)."""
+def model_scores(model: nn.Module) -> Callable[[Images], Scores]:
+    """Return the function from images to a torch model's scores."""
     import torch
 
-    def scores(batch: Images) -> Scores:
+    def scores(images: Images) -> Scores:
         with torch.inference_mode():
-            found: Scores = model(torch.from_numpy(batch)).numpy()
+            found: Scores = model(torch.from_numpy(images)).numpy()
         return found
 
-    return _in_batches(scores, images, advance)
+    return scores
 
 
-def _in_batches(scores: Callable[[Images], Scores], images: Images, advance: Advance) -> Labels:
+def decisions_of(scores: Callable[[Images], Scores], images: Images, advance: Advance) -> Labels:
+    """Return the decisions of images (n, channels, height, width), scored a batch at a time."""
     decisions = np.empty(len(images), np.int64)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]

@@ -74,25 +74,32 @@ Batches = Annotated[tuple[AtLeastOne, ...], _LISTED, _DISTINCT]
 
 
 class Data(Section):
-    """Which images; `size` resizes an image folder."""
+    """Which images; `size` resizes an image folder, `calibration` names a file of images that calibrate."""
 
     name: Annotated[str, AfterValidator(_data_set)] = "digits"
     path: str | None = None
     size: AtLeastOne | None = None
+    calibration: str | None = None
     calibration_samples: AtLeastOne = 512
 
 
 class Model(Section):
-    """Which network: a name, or a user's own factory; a checkpoint spares the training."""
+    """Which network: a name, a user's own factory, or an ONNX file; a checkpoint spares the training."""
 
     name: str | None = None
     factory: str | None = None
+    onnx: str | None = None
     checkpoint: str | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Model:
-        if (self.name is None) == (self.factory is None):
-            raise InputError("model needs either a name or a factory")
+        given = [value for value in (self.name, self.factory, self.onnx) if value is not None]
+        if len(given) != 1:
+            raise InputError("model needs one of name, factory and onnx")
+        if self.onnx is not None and self.checkpoint is not None:
+            raise InputError(
+                "model.checkpoint belongs to a torch model, an ONNX file has its weights inside: remove it"
+            )
         if self.name is not None:
             check_name(self.name)
         return self

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from contracts.errors import InputError, InvalidMeasurementError
-from engines.backend import GraphKind, Precision
+from engines.backend import Precision
 from engines.registry import backend as find_backend
 from engines.registry import choose
+from harness.attacks.registry import needs_gradient
 from harness.devices.environment import device_id, environment
 from harness.workflow.artifact import Artifact, Task, descends_from
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments, KnownFragments, doubts
 from harness.workflow.ledger import Ledger, Say
-from harness.workflow.stages import assemble, build, evaluate, export, finetune, measure, prune, quantize, train
+from harness.workflow.origin import Trained, origin
+from harness.workflow.stages import assemble, build, evaluate, keep_float, measure, sensitivity
+from harness.workflow.stages.keep_float import MixedPrecision
+from harness.workflow.stages.sensitivity import Sensitivity
 
 Part = Literal["eval", "measure"]
 
@@ -28,6 +32,7 @@ class Journey:
         self._context = context
         self._say = say
         self._ledger = Ledger(context.folder, say)
+        self.origin = origin(context)
 
     @property
     def folder(self) -> Path:
@@ -39,33 +44,9 @@ class Journey:
         """How many artifacts were made so far; the others were up to date."""
         return self._ledger.made
 
-    @cached_property
-    def base(self) -> Task:
-        """The trained model."""
-        return train.task(self._context)
-
-    @cached_property
-    def pruned(self) -> Task:
-        """The trained model without the channels that were cut."""
-        return prune.task(self._context, self.base)
-
-    @cached_property
-    def ranges(self) -> Task:
-        """The quantizers' ranges after calibration."""
-        return quantize.task(self._context, self.pruned)
-
-    @cached_property
-    def final(self) -> Task:
-        """The final weights and ranges: float and twin at once."""
-        return finetune.task(self._context, self.pruned, self.ranges)
-
-    def graph(self, kind: GraphKind) -> Task:
-        """The final model as a graph."""
-        return export.task(self._context, self.final, kind)
-
     def engine(self, backend: str, precision: Precision) -> Task:
         """The final model as an engine."""
-        graph = self.graph(build.graph_kind(backend, precision))
+        graph = self.origin.graph(build.graph_kind(backend, precision))
         return build.task(self._context, graph, backend, precision)
 
     @cached_property
@@ -76,24 +57,37 @@ class Journey:
         """Make what a stage makes, and first whatever is missing before it.
 
         Args:
-            stage: train, prune, quantize, finetune, export or build.
+            stage: train, prune, quantize, sensitivity, finetune, export or build.
             again: make it even if it is up to date.
 
         Raises:
-            InputError: there is nothing to prune.
+            InputError: this model has no such stage.
         """
-        if stage == prune.NAME and self._context.experiment.prune.method == "none":
-            raise InputError("there is nothing to prune: set prune.method, for example with --set prune.method=l1")
-        targets: dict[str, Callable[[], list[Task]]] = {
-            train.NAME: lambda: [self.base],
-            prune.NAME: lambda: [self.pruned],
-            quantize.NAME: lambda: [self.ranges],
-            finetune.NAME: lambda: [self.final],
-            export.NAME: lambda: [self.graph("float"), self.graph("int8")],
-            build.NAME: self.engines,
-        }
-        for task in targets[stage]():
+        for task in self.engines() if stage == build.NAME else self.origin.stage(stage):
             self._ledger.ensure(task, again=again)
+
+    def sensitivity(self, *, again: bool = False) -> Sensitivity:
+        """Return what quantizing each layer alone costs.
+
+        Raises:
+            InputError: the model has no gradients, so that its robust accuracy cannot be found.
+        """
+        (task,) = self.origin.stage(sensitivity.NAME)
+        return sensitivity.read(self._ledger.ensure(task, again=again))
+
+    def mixed_precision(self) -> MixedPrecision | None:
+        """Return which layers were chosen to stay in float and what that costs; None where none are to be chosen."""
+        if not isinstance(self.origin, Trained) or self._context.experiment.quantize.keep_float != "auto":
+            return None
+        ranges = self._ledger.ensure(self.origin.ranges)
+        if not ranges.info("keep_float"):
+            return keep_float.read(ranges, None)
+        backend, reason = choose(self._context.experiment.build.backend[0])
+        self._say(build.NAME, reason)
+        task = keep_float.latency_task(
+            self._context, self.origin.pruned, self.origin.calibrated, self.origin.ranges, backend
+        )
+        return keep_float.read(ranges, self._ledger.ensure(task))
 
     def engines(self) -> list[Task]:
         """Return the experiment's engines.
@@ -143,7 +137,7 @@ class Journey:
             else:
                 measured = known.newest_measurement()
             lineage = tuple(self._ledger.ancestry(engine))
-            found = Fragments(made, lineage, self._ledger.peek(self.final), clean, attacks, measured)
+            found = Fragments(made, lineage, self._ledger.peek(self.origin.final), clean, attacks, measured)
             folders.append(assemble.assemble(self._context, found, self._device))
         if reasons and require_valid:
             raise InvalidMeasurementError(f"the measurement is not valid: {'; '.join(dict.fromkeys(reasons))}")
@@ -152,17 +146,18 @@ class Journey:
     def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
         context, settings = self._context, self._context.experiment.eval
         # An engine may lie here without its model, which must then not be trained anew: it would be another one.
-        final = self._ledger.peek(self.final)
+        final = self._ledger.peek(self.origin.final)
         if final is None or not descends_from(made, final):
             raise InputError(
                 f"{engine.path} was not made from the model in this run folder, so attacks on that model tell nothing "
                 "of it: build it again with 'harness build --again', or evaluate it where it was made"
             )
-        reference = evaluate.reference_task(context, self.final, self._device)
+        reference = evaluate.reference_task(context, self.origin.final, self._device)
         clean = evaluate.clean_task(context, engine, reference, self._device)
         attacks = [
-            evaluate.attack_task(context, engine, self.final, clean, attack, epsilon, self._device)
+            evaluate.attack_task(context, engine, self.origin.final, clean, attack, epsilon, self._device)
             for attack in settings.attack
+            if final.kind != "onnx" or not needs_gradient(attack)
             for epsilon in settings.epsilon
         ]
         first = self._ledger.ensure(clean, again=again)

@@ -92,6 +92,8 @@ class Ledger:
         made = write_artifact(task, self._folder / task.path, parents, stamp)
         self.made += 1
         self._say(task.stage, f"{task.path} made in {time.monotonic() - started:.1f} s")
+        for warning in made.manifest["info"].get("warnings", ()):
+            self._say(task.stage, f"warning: {warning}")
         return made
 
     def _whole(self, task: Task) -> Artifact | None:

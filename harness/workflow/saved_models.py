@@ -13,6 +13,7 @@ from harness.models.checkpoint import load_into, read_weights, save_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import onnx
     from torch import nn
 
     from harness.compression.pruning import History
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 WEIGHTS = "weights.safetensors"
 STRUCTURE = "pruning.json"
 TABLE = "calibration.json"
+GRAPH = "graph.onnx"
 
 
 def untrained(context: Context, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -66,6 +68,13 @@ def calibrated(model: nn.Module, checkpoint: Artifact, table: CalibrationTable) 
 
     channels, height, width = checkpoint.info("input_shape")
     return Twin(traced(model, (channels, height, width)), table.bits, table.keep_float).load_table(table)
+
+
+def load_graph(artifact: Artifact) -> onnx.ModelProto:
+    """Return the ONNX graph of an artifact."""
+    import onnx
+
+    return onnx.load(str(artifact.folder / GRAPH))
 
 
 def _structure(context: Context, artifact: Artifact) -> nn.Module:

@@ -49,7 +49,7 @@ def built_in() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")))
 
 
-def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str]) -> Resolved:
+def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str], onnx: Path | None = None) -> Resolved:
     """Find, override and check an experiment.
 
     An experiment file that is named is what counts. Otherwise the run folder's own record counts, where there is one,
@@ -59,14 +59,20 @@ def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str]) 
         name: a built-in name or a TOML file; None is `harness.toml` in the current folder, else `digits`.
         workspace: the run folder; None is `runs/<experiment>`.
         overrides: `section.key=value` each.
+        onnx: a user's graph, which takes the place of the experiment's model; without a name it is an experiment of
+            its own, named after the file.
 
     Raises:
         InputError: there is no such experiment, it is not TOML, or a setting is unknown or out of range.
     """
+    if name is None and workspace is None and onnx is not None:
+        workspace = _default_workspace(onnx.stem, onnx)
     if name is None and workspace is not None and (workspace / RECORD).exists():
         source, title = workspace / RECORD, workspace.name
         values = _read(source)
         title = str(values.pop("name", title))
+    elif name is None and workspace is not None and onnx is not None:
+        source, title, values = onnx, onnx.stem, {"data": {"name": "npz"}}
     else:
         named = name or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else DEFAULT)
         title, source, values = _named(named)
@@ -79,6 +85,8 @@ def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str]) 
                     f"{workspace} holds the experiment {held}, not {title}: leave {title} out or choose another "
                     "--workspace"
                 )
+    if onnx is not None:
+        values["model"] = {"onnx": str(onnx)}
     for override in overrides:
         _override(values, override)
     return Resolved(title, check(values, str(source)), workspace)

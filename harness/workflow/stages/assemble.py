@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from contracts.files import sha256_json, write_text
-from engines.audit import audit_warnings
 from engines.backend import EngineManifest
 from harness import __version__
 from harness.workflow.artifact import Artifact
@@ -21,6 +20,10 @@ from harness.workflow.stages import evaluate, measure
 RESULT = "result.json"
 
 _NOT_ASKED = "'harness eval' has not been run"
+_NO_GRADIENTS = (
+    "the model is a given ONNX graph without gradients, which attacks along gradients cannot reach; "
+    "'harness eval --attack noise' asks the engine alone"
+)
 _NOT_MEASURED = "'harness measure' has not been run"
 
 
@@ -67,12 +70,17 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "precision": engine.audit and engine.audit.to_json(),
             "accuracy": _accuracy(fragments.clean),
             "robustness": attacks,
-            "robustness_reason": None if attacks else _NOT_ASKED,
+            "robustness_reason": None if attacks else _why_no_attack(fragments),
             **_measurement(fragments),
-            "warnings": audit_warnings(engine.backend, engine.precision, engine.audit),
+            "warnings": fragments.engine.manifest["info"].get("warnings", ()),
         }
     )
     return document.to_json()
+
+
+def _why_no_attack(fragments: Fragments) -> str:
+    given = fragments.final is not None and fragments.final.kind == "onnx"
+    return _NO_GRADIENTS if given and fragments.clean is not None else _NOT_ASKED
 
 
 def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
@@ -80,7 +88,7 @@ def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
     engine = fragments.engine.info("engine")
     return {
         "experiment": context.name,
-        "model": experiment.model.name or experiment.model.factory,
+        "model": experiment.model.name or experiment.model.factory or Path(experiment.model.onnx or "").name,
         "dataset": experiment.data.name,
         "backend": engine["backend"],
         "precision": engine["precision"],

@@ -10,7 +10,7 @@ from engines.loading import build_engine
 from engines.registry import backend as find_backend
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
-from harness.workflow.stages.export import GRAPH
+from harness.workflow.saved_models import GRAPH
 
 NAME = "build"
 
@@ -38,8 +38,21 @@ def task(context: Context, graph: Task, backend: str, precision: Precision) -> T
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], backend: str, precision: Precision) -> Made:
+    import onnx
+
+    from calibration.graphs.lint import lint, refuse_errors
+
     (graph,) = parents
+    findings = lint(onnx.load(str(graph.folder / GRAPH)))
+    refuse_errors(findings, str(graph.folder / GRAPH))
     with context.progress.bar(f"building {backend} {precision}", 1) as advance:
         manifest = build_engine(backend, precision, graph.folder / GRAPH, folder, {})
         advance(1)
-    return {"engine": manifest.to_json(), "warnings": list(audit_warnings(backend, precision, manifest.audit))}
+    return {
+        "engine": manifest.to_json(),
+        "warnings": [
+            *graph.manifest["info"].get("warnings", ()),
+            *(finding.sentence for finding in findings),
+            *audit_warnings(backend, precision, manifest.audit),
+        ],
+    }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from engines.loading import load_engine
 from harness.data.dataset import Images, Split
 from harness.devices.environment import environment
 from harness.robustness.arms import ArmOutcome, Engagement, run_arm
-from harness.robustness.decisions import BATCH, engine_decisions, model_decisions
+from harness.robustness.decisions import BATCH, decisions_of, model_scores
 from harness.robustness.intervals import share
 from harness.robustness.warnings import warnings
 from harness.robustness.worst_case import WorstCase, worst_case
@@ -24,6 +24,9 @@ from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
 from harness.workflow.fragments import ATTACK, CLEAN, FOLDER, REFERENCE
 from harness.workflow.stages.build import graph_kind
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NAME = "eval"
 OUTCOMES = "outcomes.npz"
@@ -102,11 +105,27 @@ def _evaluated(context: Context) -> Split:
 def _make_reference(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
     (final,) = parents
     split = _evaluated(context)
-    model = saved_models.load_twin(context, final).quantize(False)
     with context.progress.bar("float model, clean", len(split)) as advance:
-        decisions = model_decisions(model, split.images, advance)
+        decisions = decisions_of(_float_scores(context, final), split.images, advance)
     np.savez_compressed(folder / OUTCOMES, labels=split.labels, float_decisions=decisions)
     return {"reference": asdict(share(decisions == split.labels))}
+
+
+def _float_scores(context: Context, final: Artifact) -> Callable[[Images], Any]:
+    """Return the function from images to the float model's scores; a given graph runs node by node as written."""
+    if final.kind == "onnx":
+        from engines.onnxruntime import session
+
+        given = session(final.folder / saved_models.GRAPH, optimise=False)
+        return lambda images: given.run(None, {"images": images})[0]
+    return model_scores(saved_models.load_twin(context, final).quantize(False))
+
+
+def _attacked_model(context: Context, final: Artifact, backend: str, precision: Any) -> nn.Module:
+    """Return the differentiable model that is the engine's own function."""
+    twin = saved_models.load_twin(context, final).quantize(graph_kind(backend, precision) == "int8")
+    # Only the images' gradient is wanted: the weights' would cost half as much again.
+    return twin.requires_grad_(False)
 
 
 def _make_clean(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
@@ -117,7 +136,7 @@ def _make_clean(context: Context, folder: Path, parents: tuple[Artifact, ...]) -
         context.progress.bar(f"{engine_artifact.folder.name}, clean", len(split)) as advance,
         load_engine(engine_artifact.folder, LoadOptions(BATCH)) as engine,
     ):
-        clean_decisions = engine_decisions(engine, split.images, advance)
+        clean_decisions = decisions_of(engine.infer, split.images, advance)
     np.savez_compressed(
         folder / OUTCOMES, labels=split.labels, float_decisions=float_decisions, clean_decisions=clean_decisions
     )
@@ -143,17 +162,15 @@ def _make_attack(context: Context, folder: Path, parents: tuple[Artifact, ...], 
     split = _evaluated(context)
     clean_decisions = np.load(clean.folder / OUTCOMES, allow_pickle=False)["clean_decisions"]
     backend, precision = engine_artifact.info("engine")["backend"], engine_artifact.info("engine")["precision"]
-    model = saved_models.load_twin(context, final).quantize(graph_kind(backend, precision) == "int8")
-    # Only the images' gradient is wanted: the weights' would cost half as much again.
-    model.requires_grad_(False)
+    way = find_attack(attack, experiment.attack.get(attack, {}))
     arms = []
     with load_engine(engine_artifact.folder, LoadOptions(BATCH)) as engine:
         engagement = Engagement(
             engine=engine,
-            model=model,
+            model=_attacked_model(context, final, backend, precision) if way.needs_gradient else None,
             split=split,
             clean_decisions=clean_decisions,
-            attack=find_attack(attack, experiment.attack.get(attack, {})),
+            attack=way,
             epsilon=epsilon,
             seed=experiment.seed,
         )

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.errors import InputError
+from contracts.files import write_text
 from engines.backend import GraphKind
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
+from harness.workflow.saved_models import GRAPH
 
 if TYPE_CHECKING:
+    import onnx
+
     from harness.compression.twin import Twin
 
 NAME = "export"
-GRAPH = "graph.onnx"
+CACHE = "tensorrt_calibration.cache"
 
 _COMPARED = 256
 # Roundings at a step's edge differ between runtimes and travel to the scores of a few images; a wrong graph changes
@@ -24,7 +28,18 @@ _CHANGED_AT_MOST = 0.01
 
 
 def task(context: Context, final: Task, kind: GraphKind) -> Task:
-    """Return how the graph of that kind is made."""
+    """Return how the float or the INT8 graph is made.
+
+    Raises:
+        InputError: the INT8 graph of a model that quantizes to another width.
+    """
+    from calibration.graphs.qdq import DEPLOYED_BITS
+
+    if kind == "int8" and (bits := context.experiment.quantize.bits) != DEPLOYED_BITS:
+        raise InputError(
+            f"quantize.bits is {bits}, which no engine runs: widths other than {DEPLOYED_BITS} are simulated; build "
+            "fp32 or bf16, or set quantize.bits=8"
+        )
     return Task(
         stage=NAME,
         path=f"graphs/{kind}",
@@ -36,8 +51,6 @@ def task(context: Context, final: Task, kind: GraphKind) -> Task:
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: GraphKind) -> Made:
-    import onnx
-
     from calibration.graphs.qdq import store_integer_weights, translations
     from harness.models.onnx_graph import export
 
@@ -47,10 +60,21 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: G
     with context.progress.bar(f"exporting {kind}", 2) as advance:
         graph = store_integer_weights(export(twin, (channels, height, width), translations()))
         advance(1)
-        onnx.save(graph, str(folder / GRAPH))
+        save(graph, folder)
         parity = _compare(twin, folder / GRAPH, context.experiment.seed)
         advance(1)
     return {"input_shape": [channels, height, width], "classes": final.info("classes"), "parity": parity}
+
+
+def save(graph: onnx.ModelProto, folder: Path) -> None:
+    """Write a graph, and TensorRT's calibration cache beside one that quantizes activations."""
+    import onnx
+
+    from calibration.graphs.tensorrt_cache import activation_scales, cache_text
+
+    onnx.save(graph, str(folder / GRAPH))
+    if scales := activation_scales(graph):
+        write_text(folder / CACHE, cache_text(scales))
 
 
 def _compare(twin: Twin, graph: Path, seed: int) -> dict[str, float | int]:

@@ -38,7 +38,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
         engine.folder,
         batches=settings.batch,
         profile=settings.profile,
-        threads=settings.threads or _cores(),
+        threads=settings.threads or cores(),
         scratch=folder,
         progress=context.progress,
     )
@@ -54,7 +54,8 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
     }
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     from harness.devices.cpu import usable_cores
 
     return len(usable_cores())

@@ -1,19 +1,21 @@
-"""Quantize: put the quantizers in place and calibrate their ranges on images of the training split."""
+"""Quantize: put the quantizers in place and calibrate their ranges, in a torch model or in a given graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from calibration.graphs.float_graph import FloatGraph
+from calibration.graphs.qdq import DEPLOYED_BITS
+from calibration.table import CalibrationTable
+from contracts.errors import InputError
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.calibration_images import CalibrationImages, calibration_images, settings, source
 from harness.workflow.context import Context
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from harness.data.dataset import Images
     from harness.progress import Advance
 
 NAME = "quantize"
@@ -21,46 +23,75 @@ NAME = "quantize"
 _BATCH = 64
 
 
-def task(context: Context, pruned: Task) -> Task:
-    """Return how the calibration table is made."""
-    experiment = context.experiment
+def task(context: Context, model: Task, keep_float: tuple[str, ...]) -> Task:
+    """Return how the calibration table is made.
+
+    Args:
+        context: of the experiment.
+        model: the pruned checkpoint, or a user's float graph.
+        keep_float: layers that get no quantizers.
+    """
+    quantize = context.experiment.quantize
     return Task(
         stage=NAME,
         path="calibration/post-training",
         kind="calibration",
         settings={
-            "seed": experiment.seed,
-            "quantize": experiment.quantize.model_dump(mode="json"),
-            "calibration_samples": experiment.data.calibration_samples,
+            "bits": quantize.bits,
+            "calibrator": quantize.calibrator,
+            "keep_float": list(keep_float),
+            "images": settings(context),
         },
-        make=lambda folder, parents: _make(context, folder, parents),
-        parents=(pruned,),
-        inputs=(context.data_input,),
+        make=lambda folder, parents: _make(context, folder, parents, keep_float),
+        parents=(model,),
+        inputs=(source(context),),
     )
 
 
-def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
-    from harness.compression.traced import traced
-    from harness.compression.twin import Twin
-    from harness.data.calibration_part import calibration_indices
-
-    (pruned,) = parents
-    experiment = context.experiment
-    labels = context.data.train.labels
-    # A data set smaller than the setting's default still calibrates, on all of its training images.
-    count = min(experiment.data.calibration_samples, len(labels))
-    ids = calibration_indices(labels, count, experiment.seed)
-    twin = Twin(traced(saved_models.load(context, pruned), context.data.input_shape), experiment.quantize.bits)
-    with context.progress.bar("calibrating", len(ids)) as advance:
-        twin.calibrate(experiment.quantize.calibrator, _batches(context.data.train.images[ids], advance))
-    table = twin.table(experiment.quantize.calibrator, "clean", tuple(ids.tolist()))
+def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], keep_float: tuple[str, ...]) -> Made:
+    (model,) = parents
+    table = (_of_a_graph if model.kind == "onnx" else _of_a_model)(context, model, keep_float)
     table.write(folder / saved_models.TABLE)
-    return {"tensors": len(table.tensors), "images": len(ids)}
+    return {"tensors": len(table.tensors), "images": len(table.sample_ids)}
 
 
-def _batches(images: Images, advance: Advance) -> Iterator[Tensor]:
+def _of_a_model(context: Context, checkpoint: Artifact, keep_float: tuple[str, ...]) -> CalibrationTable:
     import torch
 
-    for batch in torch.split(torch.from_numpy(images), _BATCH):
+    from harness.compression.traced import traced
+    from harness.compression.twin import Twin
+
+    quantize = context.experiment.quantize
+    model = saved_models.load(context, checkpoint)
+    channels, height, width = checkpoint.info("input_shape")
+    twin = Twin(traced(model, (channels, height, width)), quantize.bits, keep_float)
+    shown = calibration_images(context, model.requires_grad_(False))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    twin.to(device)
+    with context.progress.bar("calibrating", len(shown.ids)) as advance:
+        batches = (torch.from_numpy(batch).to(device) for batch in _batches(shown, advance))
+        twin.calibrate(quantize.calibrator, batches)
+    return twin.to("cpu").table(quantize.calibrator, shown.kind, tuple(shown.ids.tolist()))
+
+
+def _of_a_graph(context: Context, graph: Artifact, keep_float: tuple[str, ...]) -> CalibrationTable:
+    from engines.onnxruntime import activations
+
+    quantize = context.experiment.quantize
+    if quantize.bits != DEPLOYED_BITS:
+        raise InputError(
+            f"a given ONNX graph is quantized to {DEPLOYED_BITS} bits alone: leave quantize.bits = {quantize.bits} out"
+        )
+    given = FloatGraph.of(saved_models.load_graph(graph), keep_float)
+    shown = calibration_images(context, None)
+    run = activations(given.model, given.activations)
+    with context.progress.bar("calibrating", len(shown.ids)) as advance:
+        batches = _batches(shown, advance)
+        return given.calibrate(run, batches, quantize.calibrator, shown.kind, tuple(shown.ids.tolist()))
+
+
+def _batches(shown: CalibrationImages, advance: Advance) -> Iterator[Any]:
+    for start in range(0, len(shown.ids), _BATCH):
+        batch = shown.images[start : start + _BATCH]
         yield batch
         advance(len(batch))

@@ -19,7 +19,7 @@ from harness.attacks.attack import Attack, Target
 from harness.attacks.pgd import PGD
 from harness.data.dataset import Split
 from harness.robustness.arms import ArmOutcome, Engagement, run_arm
-from harness.robustness.decisions import BATCH, UNDECIDED, decide, engine_decisions, model_decisions
+from harness.robustness.decisions import BATCH, UNDECIDED, decide, decisions_of, model_scores
 from harness.robustness.warnings import warnings
 
 Array = npt.NDArray[np.float32]
@@ -223,8 +223,8 @@ def test_engine_and_model_decide_alike_whatever_the_batches() -> None:
     split = grey(np.linspace(0.003, 1, 2 * BATCH + 3).tolist())
     moved: list[float] = []
     with NumpyEngine(brightness(0.5)) as engine:
-        by_engine = engine_decisions(engine, split.images, moved.append)
-    by_model = model_decisions(Brightness(0.5), split.images, moved.append)
+        by_engine = decisions_of(engine.infer, split.images, moved.append)
+    by_model = decisions_of(model_scores(Brightness(0.5)), split.images, moved.append)
     assert by_engine.dtype == by_model.dtype == np.int64
     assert (by_engine == split.labels).all()
     assert (by_model == split.labels).all()

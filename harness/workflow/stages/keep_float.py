@@ -1,0 +1,152 @@
+"""Keep float: as few layers in float as the allowed drop needs, and what that costs on the engine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calibration.table import CalibrationTable
+from contracts.files import write_json
+from harness.workflow import saved_models
+from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.context import Context
+from harness.workflow.stages import quantize, sensitivity
+from harness.workflow.stages.sensitivity import Cost
+
+if TYPE_CHECKING:
+    from harness.compression.twin import Twin
+
+STEPS = "steps.json"
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """Which layers stay in float, and what that buys and costs.
+
+    Attributes:
+        keep_float: their names, the most sensitive first.
+        layers: how many layers there are.
+        images: how many held-out training images judged.
+        chosen: the drop with these layers in float, in points.
+        all_quantized: the drop with none.
+        backend: whose engines were timed; None where no layer stays in float.
+        p50_ms: batch size, and the median latency of the engine that is INT8 throughout and of the mixed one.
+    """
+
+    keep_float: tuple[str, ...]
+    layers: int
+    images: int
+    chosen: Cost
+    all_quantized: Cost
+    backend: str | None
+    p50_ms: tuple[tuple[int, float, float], ...]
+
+
+def read(ranges: Artifact, latency: Artifact | None) -> MixedPrecision:
+    """Return what the two tasks of this stage found out."""
+    times = latency.info("p50_ms") if latency else ()
+    return MixedPrecision(
+        keep_float=tuple(ranges.info("keep_float")),
+        layers=ranges.info("layers"),
+        images=ranges.info("images"),
+        chosen=Cost(**ranges.info("chosen")),
+        all_quantized=Cost(**ranges.info("all_quantized")),
+        backend=latency.info("backend") if latency else None,
+        p50_ms=tuple((each["batch"], each["int8"], each["mixed"]) for each in times),
+    )
+
+
+def task(context: Context, pruned: Task, calibrated: Task, ranking: Task) -> Task:
+    """Return how the table of the layers that stay quantized is made."""
+    return Task(
+        stage=quantize.NAME,
+        path="calibration/mixed-precision",
+        kind="calibration",
+        settings={"max_drop": context.experiment.quantize.max_drop, **sensitivity.settings(context)},
+        make=lambda folder, parents: _choose(context, folder, parents),
+        parents=(pruned, calibrated, ranking),
+        inputs=(context.data_input,),
+    )
+
+
+def _choose(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+    """Leave the most sensitive layers in float, one more at a time, until the drop is allowed."""
+    pruned, calibrated, ranking = parents
+    full = CalibrationTable.read(calibrated.folder / saved_models.TABLE)
+    judged = sensitivity.Judged(context, pruned, full)
+    order = [cost.layer for cost in sensitivity.read(ranking).costs]
+    steps = []
+    with context.progress.bar("keeping layers in float", len(order)) as advance:
+        for kept in range(len(order) + 1):
+            steps.append(judged.cost(f"{kept} layers in float", order[:kept]))
+            if steps[-1].worse <= context.experiment.quantize.max_drop:
+                break
+            advance(1)
+    chosen = order[: len(steps) - 1]
+    judged.twin(chosen).table(full.method, full.images, full.sample_ids).write(folder / saved_models.TABLE)
+    write_json(folder / STEPS, [asdict(step) for step in steps])
+    return {
+        "keep_float": chosen,
+        "layers": len(order),
+        "images": judged.images,
+        "chosen": asdict(steps[-1]),
+        "all_quantized": asdict(steps[0]),
+    }
+
+
+def latency_task(context: Context, pruned: Task, calibrated: Task, ranges: Task, backend: str) -> Task:
+    """Return how the latency of the mixed engine is held against the one that is INT8 throughout."""
+    measure = context.experiment.measure
+    return Task(
+        stage=quantize.NAME,
+        path="calibration/mixed-precision-latency",
+        kind="latency of mixed precision",
+        settings={"backend": backend, "measure": measure.model_dump(mode="json")},
+        make=lambda folder, parents: _compare(context, folder, parents, backend),
+        parents=(pruned, calibrated, ranges),
+    )
+
+
+def _compare(context: Context, folder: Path, parents: tuple[Artifact, ...], backend: str) -> Made:
+    pruned, calibrated, ranges = parents
+    p50_ms = {}
+    for name, ranged in (("int8", calibrated), ("mixed", ranges)):
+        table = CalibrationTable.read(ranged.folder / saved_models.TABLE)
+        twin = saved_models.calibrated(saved_models.load(context, pruned), pruned, table)
+        p50_ms[name] = _p50_ms(context, folder, twin, pruned, backend)
+    batches = [batch for batch in p50_ms["int8"] if batch in p50_ms["mixed"]]
+    found = [{"batch": batch, **{name: times[batch] for name, times in p50_ms.items()}} for batch in batches]
+    write_json(folder / "p50_ms.json", found)
+    return {"backend": backend, "p50_ms": found}
+
+
+def _p50_ms(context: Context, folder: Path, twin: Twin, pruned: Artifact, backend: str) -> dict[int, float]:
+    """Return the median latency by batch size of the engine that a twin becomes."""
+    import json
+    import tempfile
+
+    from calibration.graphs.qdq import store_integer_weights, translations
+    from engines.loading import MANIFEST, build_engine
+    from harness.measurement.client import measure_engine
+    from harness.models.onnx_graph import export
+    from harness.workflow.stages.export import save
+    from harness.workflow.stages.measure import cores
+
+    measure = context.experiment.measure
+    channels, height, width = pruned.info("input_shape")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        engine = Path(scratch) / "engine"
+        engine.mkdir()
+        save(store_integer_weights(export(twin, (channels, height, width), translations())), Path(scratch))
+        manifest = build_engine(backend, "int8", Path(scratch) / saved_models.GRAPH, engine, {})
+        (engine / MANIFEST).write_text(json.dumps({"engine": manifest.to_json()}), encoding="utf-8")
+        measured: Any = measure_engine(
+            engine,
+            batches=measure.batch,
+            profile=measure.profile,
+            threads=measure.threads or cores(),
+            scratch=Path(scratch),
+            progress=context.progress,
+        )
+    return {latency.batch: latency.p50_ms for latency in measured.latencies if latency.p50_ms is not None}

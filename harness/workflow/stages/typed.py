@@ -1,0 +1,65 @@
+"""Type: the float graph in FP16 or BF16, for runtimes that take their precision from the graph's types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from harness.workflow import saved_models
+from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.calibration_images import calibration_images, settings, source
+from harness.workflow.context import Context
+from harness.workflow.stages import export
+
+Half = Literal["fp16", "bf16"]
+
+_BATCH = 64
+
+
+def task(context: Context, float_graph: Task, kind: Half) -> Task:
+    """Return how the typed graph is made.
+
+    FP16 needs images: what exceeds its range in one of them stays FP32. BF16 has the range of FP32.
+    """
+    looks = kind == "fp16"
+    return Task(
+        stage=export.NAME,
+        path=f"graphs/{kind}",
+        kind="onnx",
+        settings={"graph": kind, "images": settings(context) if looks else None},
+        make=lambda folder, parents: _make(context, folder, parents, kind),
+        parents=(float_graph,),
+        inputs=(source(context),) if looks else (),
+    )
+
+
+def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: Half) -> Made:
+    from calibration.graphs.typed import typed
+
+    (float_graph,) = parents
+    peaks = _peaks(context, float_graph) if kind == "fp16" else {}
+    graph = typed(saved_models.load_graph(float_graph), kind, peaks)
+    export.save(graph.model, folder)
+    kept = [f"{node} stays FP32: {reason}" for node, reason in graph.kept_float]
+    info = {key: float_graph.info(key) for key in ("input_shape", "classes")}
+    return {**info, "warnings": kept}
+
+
+def _peaks(context: Context, float_graph: Artifact) -> dict[str, float]:
+    """Return the largest magnitude of every tensor over the calibration images."""
+    from calibration.graphs.typed import tensors
+    from calibration.observers import observer
+    from engines.onnxruntime import activations
+
+    model = saved_models.load_graph(float_graph)
+    names = tensors(model)
+    observers = {name: observer("minmax", name) for name in names}
+    run = activations(model, names)
+    shown = calibration_images(context, None)
+    with context.progress.bar("looking for large values", len(shown.ids)) as advance:
+        for start in range(0, len(shown.ids), _BATCH):
+            batch = shown.images[start : start + _BATCH]
+            for name, values in run(batch):
+                observers[name].see(values)
+            advance(len(batch))
+    return {name: found.range() for name, found in observers.items()}

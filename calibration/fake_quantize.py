@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from calibration.grid import integer_range, largest_integer
+from calibration.grid import SMALLEST_CHANNEL, integer_range, largest_integer
 from calibration.observers import SMALLEST_RANGE
 
 _NO_AXIS = -1
@@ -159,5 +159,8 @@ class WeightQuantizer(nn.Module):
     def _fit(self, weight: Tensor) -> None:
         others = [axis for axis in range(weight.ndim) if axis != self.axis]
         magnitudes = weight.abs()
-        peak = magnitudes.mean(others) if self.bits == 1 else magnitudes.amax(others)
-        self.scale.copy_(peak.clamp_min(SMALLEST_RANGE) / largest_integer(self.bits))
+        peaks = (magnitudes.mean(others) if self.bits == 1 else magnitudes.amax(others)).float()
+        floored = peaks.clamp_min(SMALLEST_CHANNEL * peaks.max())
+        # No branch on the value: on a GPU that would wait for it at every step.
+        peaks = torch.where(peaks.max() > SMALLEST_RANGE, floored, torch.ones_like(peaks))
+        self.scale.copy_(peaks / largest_integer(self.bits))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from calibration.graphs.constants import constant_values, reads
 from calibration.graphs.operations import node_names
 from calibration.graphs.qdq import DEPLOYED_BITS, store_integer_weights
+from calibration.grid import SMALLEST_CHANNEL
 from calibration.observers import SMALLEST_RANGE
 from calibration.rules import Place
 from contracts.errors import InputError
@@ -23,8 +24,6 @@ Array = npt.NDArray[Any]
 
 PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has a scale per channel."""
-
-_SMALLEST_SHARE = np.float32(2.0**-10)
 
 
 def insert(model: onnx.ModelProto, places: Sequence[Place], scales: Mapping[str, float]) -> onnx.ModelProto:
@@ -156,14 +155,14 @@ def _weights(model: onnx.ModelProto, places: Sequence[Place]) -> Mapping[str, Ar
 def _channel_scales(weight: Array, axis: int) -> Array:
     """Return the scales, float32, that let every channel's largest magnitude be the largest integer.
 
-    A channel of nothing, or of nearly nothing beside the largest one, gets a scale that is not as small. Its integers
-    have no more to say, and ONNX Runtime stores a bias as an int32 count of the weight's scale times the input's: with
-    a scale near zero it would cut the bias off.
+    A channel of nothing, or of nearly nothing, gets a scale that is not as small; see `SMALLEST_CHANNEL`.
     """
     others = tuple(other for other in range(weight.ndim) if other != axis)
     peaks = np.abs(weight).max(axis=others)
     largest = peaks.max()
-    peaks = np.maximum(peaks, largest * _SMALLEST_SHARE) if largest > SMALLEST_RANGE else np.ones_like(peaks)
+    peaks = (
+        np.maximum(peaks, largest * np.float32(SMALLEST_CHANNEL)) if largest > SMALLEST_RANGE else np.ones_like(peaks)
+    )
     return np.asarray(peaks / np.float32(2 ** (DEPLOYED_BITS - 1) - 1), np.float32)
 
 

@@ -199,3 +199,11 @@ def test_the_sign_has_one_magnitude_and_passes_gradients_within_it() -> None:
     out.sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_channel_that_is_nearly_nothing_has_a_scale_that_a_bias_can_be_counted_in() -> None:
+    weight = torch.from_numpy(normal(4, 2, 3, 3))
+    weight[2] *= 1e-6
+    scale = fitted(weight, 0).scale
+    assert float(scale[2]) == pytest.approx(float(scale.max()) / 1024)
+    assert (fitted(torch.zeros(4, 2), 0).scale == 1 / 127).all()

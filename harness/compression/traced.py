@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from contracts.errors import InputError
 from harness.compression.fold import fold_batch_norms
+from harness.models.quiet import quiet
 
 _ATEN = torch.ops.aten
 _VIEWS = (_ATEN.view.default, _ATEN._unsafe_view.default)
@@ -31,9 +32,11 @@ def traced(model: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModul
     example = torch.zeros(2, *input_shape)
     batch = torch.export.Dim("batch", min=1)
     try:
-        program = torch.export.export(deepcopy(model).eval(), (example,), dynamic_shapes=({0: batch},), strict=False)
-        program = program.run_decompositions({_ATEN.scaled_dot_product_attention.default: _attention})
-        network = _flat(program.module())
+        with quiet("torch", "torch._subclasses", "torch.export"):
+            copy = deepcopy(model).eval()
+            program = torch.export.export(copy, (example,), dynamic_shapes=({0: batch},), strict=False)
+            program = program.run_decompositions({_ATEN.scaled_dot_product_attention.default: _attention})
+            network = _flat(program.module())
     except Exception as error:  # tracing runs the user's own forward
         reason = next(iter(str(error).strip().splitlines()), "")
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -149,6 +150,8 @@ def test_scores_that_are_not_finite_are_wrong_decisions() -> None:
 @dataclass
 class Brighten:
     """Adds a constant; asks the judge once where there is one, and remembers what it was called with."""
+
+    needs_gradient: ClassVar[bool] = True
 
     amount: float
     ids: list[int] = field(default_factory=list)

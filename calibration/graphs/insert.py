@@ -138,7 +138,7 @@ class _Pairs:
         from onnx import numpy_helper
 
         name = self._free(name)
-        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def _free(self, name: str) -> str:

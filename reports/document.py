@@ -136,6 +136,16 @@ class Precision(Part):
     reason: str | None = None
 
 
+class Quantization(Part):
+    """Where an INT8 engine's scales come from; `keep_float` are the layers that were left out of it on purpose."""
+
+    calibrator: str
+    bits: Count
+    images: str
+    samples: Count
+    keep_float: tuple[str, ...]
+
+
 class Latency(Part):
     """Times of one query of `batch` images. A percentile that n does not carry is None."""
 
@@ -194,6 +204,7 @@ class ResultDocument(Part):
     lineage: tuple[Link, ...]
     environment: Environment
     precision: Precision | None = None
+    quantization: Quantization | None = None
     accuracy: Accuracy
     robustness: tuple[Robustness, ...]
     robustness_reason: str | None = None

@@ -22,6 +22,7 @@ from reports.wording import (
     percent,
     plain,
     quantity,
+    quantized_how,
     share,
     significant,
     size,
@@ -148,7 +149,7 @@ def _environment() -> Environment:
     environment.filters.update(
         interval=interval, moment=moment, percent=percent, quantity=quantity, significant=significant, size=size
     )
-    environment.filters.update(attack_name=attack_name, mac_shares=mac_shares, share=share)
+    environment.filters.update(attack_name=attack_name, mac_shares=mac_shares, quantized_how=quantized_how, share=share)
     return environment
 
 

@@ -17,6 +17,7 @@ from reports.wording import (
     percent,
     plain,
     quantity,
+    quantized_how,
     significant,
     size,
 )
@@ -119,6 +120,8 @@ def _engine(document: ResultDocument) -> Iterator[RenderableType]:
         f"seed {subject.seed}, result {document.id}",
         "dim",
     )
+    if document.quantization is not None:
+        yield _text(f"quantized by {quantized_how(document.quantization)}")
     precision = document.precision
     if precision is not None and precision.layers:
         yield _text(f"multiply-accumulates: {mac_shares(precision)}, by {precision.source}")

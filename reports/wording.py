@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from reports.document import Precision, Rate, ResultDocument, Robustness
+from reports.document import Precision, Quantization, Rate, ResultDocument, Robustness
 
 NULL = "-"
 
@@ -35,6 +35,13 @@ def mac_shares(precision: Precision) -> str:
     for layer in precision.layers:
         macs[layer.precision] += layer.macs
     return ", ".join(f"{share(count, macs.total())} {plain(name.upper())}" for name, count in macs.most_common())
+
+
+def quantized_how(quantization: Quantization) -> str:
+    """Return where scales come from, as `entropy on 512 clean images, in float: head`."""
+    told = f"{plain(quantization.calibrator)} on {quantization.samples:,} {plain(quantization.images)} images"
+    kept = ", ".join(plain(name) for name in quantization.keep_float)
+    return f"{told}, in float: {kept}" if kept else told
 
 
 def share(part: int, total: int) -> str:

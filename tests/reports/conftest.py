@@ -50,6 +50,9 @@ def values(precision: str = "int8") -> dict[str, Any]:
             {"kind": "calibration", "sha256": TABLE, "bytes": 2210, "parents": [ONNX]},
             {"kind": "engine", "sha256": ENGINE, "bytes": 61204 if quick else 139870, "parents": [ONNX, TABLE]},
         ],
+        "quantization": {"calibrator": "entropy", "bits": 8, "images": "clean", "samples": 512, "keep_float": ["head"]}
+        if quick
+        else None,
         "environment": {
             "python": "3.11.9",
             "platform": "Linux-6.8-x86_64-glibc2.36",

@@ -37,6 +37,7 @@ def test_one_engine_tells_its_story_within_80_columns(sample: Build) -> None:
     told = words(output)
     for value in (
         "digits: small-cnn on digits, openvino int8, 61.2 kB",
+        "quantized by entropy on 512 clean images, in float: head",
         "multiply-accumulates: 87.5 % INT8, 12.5 % FP32, by OpenVINO's runtime model",
         "clean 97.2 % [95.0, 98.5] of 360 images",
         "float 97.8 % [95.7, 98.9] of 360 images",

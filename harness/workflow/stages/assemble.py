@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from calibration.table import CalibrationTable
 from contracts.files import sha256_json, write_text
 from engines.backend import EngineManifest
 from harness import __version__
+from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments
@@ -68,6 +70,7 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "lineage": [_link(artifact) for artifact in fragments.lineage],
             "environment": newest.info("environment"),
             "precision": engine.audit and engine.audit.to_json(),
+            "quantization": _quantization(fragments) if engine.precision == "int8" else None,
             "accuracy": _accuracy(fragments.clean),
             "robustness": attacks,
             "robustness_reason": None if attacks else _why_no_attack(fragments),
@@ -98,6 +101,21 @@ def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
         "macs": fragments.final.info("macs") if fragments.final else None,
         "classes": engine["classes"],
         "input_shape": engine["input_shape"],
+    }
+
+
+def _quantization(fragments: Fragments) -> Mapping[str, Any] | None:
+    """Return what the newest calibration table of the engine's lineage says; None where none is here."""
+    folders = [artifact.folder for artifact in fragments.lineage if (artifact.folder / saved_models.TABLE).exists()]
+    if not folders:
+        return None
+    table = CalibrationTable.read(folders[-1] / saved_models.TABLE)
+    return {
+        "calibrator": table.method,
+        "bits": table.bits,
+        "images": table.images,
+        "samples": len(table.sample_ids),
+        "keep_float": table.keep_float,
     }
 
 

@@ -207,3 +207,13 @@ def test_a_channel_that_is_nearly_nothing_has_a_scale_that_a_bias_can_be_counted
     scale = fitted(weight, 0).scale
     assert float(scale[2]) == pytest.approx(float(scale.max()) / 1024)
     assert (fitted(torch.zeros(4, 2), 0).scale == 1 / 127).all()
+
+
+@given(data=st.data(), axis=st.sampled_from([-1, 0, 1]), bits=st.integers(1, 16), seed=st.integers(0, 2**32 - 1))
+def test_quantizing_twice_changes_nothing(data: st.DataObject, axis: int, bits: int, seed: int) -> None:
+    x = normal(3, 4, 5, seed=seed) * np.float32(data.draw(st.floats(2.0**-20, 2.0**20, width=32)))
+    shape = () if axis < 0 else (x.shape[axis],)
+    scale = np.asarray(data.draw(st.lists(st.floats(2.0**-20, 2.0**20, width=32), min_size=5, max_size=5)), np.float32)
+    scale = np.resize(scale, shape)
+    once = ours(x, scale, axis, bits)
+    np.testing.assert_array_equal(ours(once, scale, axis, bits), once)

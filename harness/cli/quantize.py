@@ -38,12 +38,11 @@ def _print_ranking(found: Sensitivity) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        title=(
-            f"what quantizing one layer alone costs, in points of accuracy ({found.images} held-out training images; "
-            f"float: clean {100 * found.clean:.2f} %, robust {100 * found.robust:.2f} %)"
-        )
+    click.echo(
+        f"what quantizing one layer alone costs, in points of accuracy ({found.images} held-out training images; "
+        f"float: clean {100 * found.clean:.2f} %, robust {100 * found.robust:.2f} %)"
     )
+    table = Table()
     table.add_column("layer", overflow="fold")
     table.add_column("clean", justify="right")
     table.add_column("robust", justify="right")

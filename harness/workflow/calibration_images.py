@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.data.dataset import Images, Labels
+
+Kind = Literal["clean", "adversarial", "mixed"]
 
 _BATCH = 125  # of the attack; larger ones are slower on a small CPU
 
@@ -36,6 +38,18 @@ class CalibrationImages:
     ids: Labels
     kind: str
 
+    def checked(self, input_shape: Sequence[int]) -> CalibrationImages:
+        """Return these images, which a model must be able to take.
+
+        Args:
+            input_shape: channels, height and width that it takes.
+
+        Raises:
+            InputError: they are of another shape.
+        """
+        check_shape(self.images, input_shape, f"the calibration images ({self.kind})")
+        return self
+
 
 def source(context: Context) -> ExternalInput:
     """Return what the calibration images come from, as an input of artifacts."""
@@ -46,50 +60,68 @@ def source(context: Context) -> ExternalInput:
     return ExternalInput("calibration images", lambda: sha256_file(path) if path.is_file() else None)
 
 
-def settings(context: Context) -> Mapping[str, Any]:
+def settings(context: Context, kind: Kind) -> Mapping[str, Any]:
     """Return every setting that decides which images these are."""
     experiment = context.experiment
-    found: dict[str, Any] = {
-        "seed": experiment.seed,
-        "samples": experiment.data.calibration_samples,
-        "data": experiment.quantize.calibration_data,
-    }
-    if experiment.quantize.calibration_data != "clean":
+    found: dict[str, Any] = {"seed": experiment.seed, "samples": experiment.data.calibration_samples, "data": kind}
+    if kind != "clean":
         name, epsilon = experiment.eval.attack[0], experiment.eval.epsilon[0]
         found["attack"] = {"name": name, "epsilon": epsilon, **asdict(_attack(context))}
     return found
 
 
-def calibration_images(context: Context, model: nn.Module | None) -> CalibrationImages:
+def calibration_images(context: Context, model: nn.Module | None, kind: Kind | None = None) -> CalibrationImages:
     """Return the images that calibrate.
 
     Args:
         context: of the experiment.
         model: the float model, which adversarial images are made against; None where there are no gradients.
+        kind: clean, all of them attacked, or every second one; None is the experiment's.
 
     Raises:
         InputError: there are no such images, or adversarial ones are wanted without a model or without labels.
     """
     experiment = context.experiment
-    wanted = experiment.quantize.calibration_data
+    kind = kind or experiment.quantize.calibration_data
     if experiment.data.calibration is not None:
-        if wanted != "clean":
+        if kind != "clean":
             raise InputError(
-                f"quantize.calibration_data = {wanted} needs labels, and {experiment.data.calibration} has images "
+                f"quantize.calibration_data = {kind} needs labels, and {experiment.data.calibration} has images "
                 "alone: leave one of the two out"
             )
         return _from_file(context, Path(experiment.data.calibration))
+    if experiment.model.onnx is not None and experiment.data.name == "npz" and experiment.data.path is None:
+        raise InputError(
+            f"ranges need images to look at, and none are named for {experiment.model.onnx}: "
+            "name a file of some hundred with --calibration FILE.npz, or a data set with --set data.path=FILE.npz"
+        )
     train = context.data.train
     ids = _drawn(train.labels, experiment.data.calibration_samples, experiment.seed)
     images = train.images[ids]
-    if wanted != "clean":
+    if kind != "clean":
         if model is None:
             raise InputError(
-                f"quantize.calibration_data = {wanted} needs gradients, and a given ONNX graph has none: use clean"
+                f"quantize.calibration_data = {kind} needs gradients, and a given ONNX graph has none: use clean"
             )
-        turned = slice(None) if wanted == "adversarial" else slice(None, None, 2)
+        turned = slice(None) if kind == "adversarial" else slice(None, None, 2)
         images[turned] = _attacked(context, model, images[turned], train.labels[ids][turned], ids[turned])
-    return CalibrationImages(images, ids, wanted)
+    return CalibrationImages(images, ids, kind)
+
+
+def check_shape(images: Images, input_shape: Sequence[int], where: str) -> None:
+    """Raise InputError for images that a model cannot take.
+
+    Args:
+        images: shape (n, channels, height, width).
+        input_shape: channels, height and width that the model takes.
+        where: what the images are, for the sentence.
+    """
+    given, wanted = images.shape[1:], tuple(input_shape)
+    if given != wanted:
+        raise InputError(
+            f"{where} are {given} (channels, height, width) but the model takes {wanted}: "
+            "give images of the model's shape"
+        )
 
 
 def _from_file(context: Context, path: Path) -> CalibrationImages:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from contracts.errors import InputError
 from contracts.files import sha256_json
 from engines.engine import LoadOptions
 from engines.loading import load_engine
@@ -21,6 +22,7 @@ from harness.robustness.warnings import warnings
 from harness.robustness.worst_case import WorstCase, worst_case
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.calibration_images import check_shape
 from harness.workflow.context import Context
 from harness.workflow.fragments import ATTACK, CLEAN, FOLDER, REFERENCE
 from harness.workflow.stages.build import graph_kind
@@ -105,10 +107,22 @@ def _evaluated(context: Context) -> Split:
 def _make_reference(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
     (final,) = parents
     split = _evaluated(context)
+    _check_fits(context, split, final)
     with context.progress.bar("float model, clean", len(split)) as advance:
         decisions = decisions_of(_float_scores(context, final), split.images, advance)
     np.savez_compressed(folder / OUTCOMES, labels=split.labels, float_decisions=decisions)
     return {"reference": asdict(share(decisions == split.labels))}
+
+
+def _check_fits(context: Context, split: Split, final: Artifact) -> None:
+    """Refuse a data set that a given graph was not made for."""
+    name, classes = context.experiment.data.name, final.info("classes")
+    check_shape(split.images, final.info("input_shape"), f"the images of the data set {name}")
+    if (highest := int(split.labels.max())) >= classes:
+        raise InputError(
+            f"the data set {name} has labels up to {highest} but the model has {classes} classes: "
+            "number the labels as the model's scores are"
+        )
 
 
 def _float_scores(context: Context, final: Artifact) -> Callable[[Images], Any]:
@@ -182,7 +196,8 @@ def _make_attack(context: Context, folder: Path, parents: tuple[Artifact, ...], 
     decisions: dict[str, Any] = {f"{arm.name}_decisions": arm.decisions for arm in arms}
     np.savez_compressed(folder / OUTCOMES, winner=outcome.winner, **decisions)
     _save_images(folder, context, split, clean_decisions, arms)
-    return _summary(outcome, arms, tuple(warnings(clean_decisions, arms)))
+    signs = tuple(warnings(clean_decisions, arms, along_gradients=way.needs_gradient))
+    return _summary(outcome, arms, signs)
 
 
 def _summary(outcome: WorstCase, arms: list[ArmOutcome], signs: tuple[str, ...]) -> Made:

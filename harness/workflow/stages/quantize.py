@@ -40,7 +40,7 @@ def task(context: Context, model: Task, keep_float: tuple[str, ...]) -> Task:
             "bits": quantize.bits,
             "calibrator": quantize.calibrator,
             "keep_float": list(keep_float),
-            "images": settings(context),
+            "images": settings(context, quantize.calibration_data),
         },
         make=lambda folder, parents: _make(context, folder, parents, keep_float),
         parents=(model,),
@@ -65,7 +65,7 @@ def _of_a_model(context: Context, checkpoint: Artifact, keep_float: tuple[str, .
     model = saved_models.load(context, checkpoint)
     channels, height, width = checkpoint.info("input_shape")
     twin = Twin(traced(model, (channels, height, width)), quantize.bits, keep_float)
-    shown = calibration_images(context, model.requires_grad_(False))
+    shown = calibration_images(context, model.requires_grad_(False)).checked((channels, height, width))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     twin.to(device)
     with context.progress.bar("calibrating", len(shown.ids)) as advance:
@@ -83,7 +83,7 @@ def _of_a_graph(context: Context, graph: Artifact, keep_float: tuple[str, ...]) 
             f"a given ONNX graph is quantized to {DEPLOYED_BITS} bits alone: leave quantize.bits = {quantize.bits} out"
         )
     given = FloatGraph.of(saved_models.load_graph(graph), keep_float)
-    shown = calibration_images(context, None)
+    shown = calibration_images(context, None).checked(graph.info("input_shape"))
     run = activations(given.model, given.activations)
     with context.progress.bar("calibrating", len(shown.ids)) as advance:
         batches = _batches(shown, advance)

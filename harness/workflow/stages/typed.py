@@ -26,7 +26,7 @@ def task(context: Context, float_graph: Task, kind: Half) -> Task:
         stage=export.NAME,
         path=f"graphs/{kind}",
         kind="onnx",
-        settings={"graph": kind, "images": settings(context) if looks else None},
+        settings={"graph": kind, "images": settings(context, "clean") if looks else None},
         make=lambda folder, parents: _make(context, folder, parents, kind),
         parents=(float_graph,),
         inputs=(source(context),) if looks else (),
@@ -55,7 +55,8 @@ def _peaks(context: Context, float_graph: Artifact) -> dict[str, float]:
     names = tensors(model)
     observers = {name: observer("minmax", name) for name in names}
     run = activations(model, names)
-    shown = calibration_images(context, None)
+    # Clean ones, whatever calibrates: a graph has no gradients to attack along.
+    shown = calibration_images(context, None, "clean").checked(float_graph.info("input_shape"))
     with context.progress.bar("looking for large values", len(shown.ids)) as advance:
         for start in range(0, len(shown.ids), _BATCH):
             batch = shown.images[start : start + _BATCH]

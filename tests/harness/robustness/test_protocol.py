@@ -193,6 +193,7 @@ def test_an_arm_that_changes_nothing_is_reported() -> None:
         outcome = run_arm("transfer", engaged(engine, split, Brightness(0.5)), silence)
     (sign,) = warnings(split.labels, [outcome])
     assert sign.startswith("arm transfer changed no decision at all")
+    assert list(warnings(split.labels, [outcome], along_gradients=False)) == [], "noise may well change nothing"
     other = replace(outcome, decisions=np.array([1, 1]))
     assert list(warnings(split.labels, [other])) == []
 

@@ -85,12 +85,24 @@ def appears(path: Path, process: subprocess.Popen[str], within_s: float = 120.0)
         time.sleep(0.01)
 
 
+# Who asks sys.modules, as SciPy does, must not find the name there either, so None in that place will not do.
+_NOT_FOUND = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in PACKAGES else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+
+
 def without(packages: Sequence[str], folder: Path) -> dict[str, str]:
     """Return the environment of a process, and of its children, in which these packages are not installed."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sitecustomize.py").write_text(
-        f"import sys\nfor name in {list(packages)!r}:\n    sys.modules[name] = None\n"
-    )
+    (folder / "sitecustomize.py").write_text(_NOT_FOUND.replace("PACKAGES", repr(list(packages))))
     return {"PYTHONPATH": str(folder)}
 
 

@@ -16,7 +16,7 @@ CLASSES = 10
 SIDE = 8
 CHANNELS = 8
 
-_PATTERNS = (np.random.default_rng(0).random((CLASSES, SIDE, SIDE)) < 0.5).astype(np.float32)
+PATTERNS = (np.random.default_rng(0).random((CLASSES, SIDE, SIDE)) < 0.5).astype(np.float32)
 _SAME = np.zeros((3, 3), np.float32)
 _SAME[1, 1] = 1.0
 
@@ -32,7 +32,7 @@ def classifier(sizes: tuple[Any, Any] = (SIDE, SIDE), opset: int = 18) -> onnx.M
     kernels = (0.05 * random.standard_normal((CHANNELS, 1, 3, 3))).astype(np.float32)
     kernels[0, 0] += _SAME
     weight = np.zeros((CLASSES, CHANNELS, SIDE, SIDE), np.float32)
-    weight[:, 0] = _PATTERNS - _PATTERNS.mean((1, 2), keepdims=True)
+    weight[:, 0] = PATTERNS - PATTERNS.mean((1, 2), keepdims=True)
     constants = {
         "conv.weight": kernels,
         "conv.bias": np.zeros(CHANNELS, np.float32),
@@ -70,7 +70,7 @@ def pictures(count: int, seed: int = 0) -> tuple[Array, Array]:
     random = np.random.default_rng(seed)
     labels = np.arange(count) % CLASSES
     noise = random.random((count, SIDE, SIDE))
-    return (0.3 * _PATTERNS[labels] + 0.7 * noise).astype(np.float32)[:, np.newaxis], labels
+    return (0.3 * PATTERNS[labels] + 0.7 * noise).astype(np.float32)[:, np.newaxis], labels
 
 
 def write_given(folder: Path) -> None:

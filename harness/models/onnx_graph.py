@@ -10,6 +10,7 @@ from harness.models.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from torch import nn
 
 INPUT, OUTPUT = "images", "scores"
@@ -29,6 +30,16 @@ def export(
 
     Raises:
         InputError: the exporter cannot express the model, or the simplified graph computes something else.
+    """
+    return simplified(exported(model, input_shape, translations).model_proto)
+
+
+def exported(
+    model: nn.Module, input_shape: tuple[int, int, int], translations: Mapping[Any, Callable[..., Any]]
+) -> torch.onnx.ONNXProgram:
+    """Return what `export` simplifies: the graph as it was written and the program that it was written from.
+
+    The program's nodes have the names of the graph's tensors.
     """
     import torch
 
@@ -50,7 +61,7 @@ def export(
     except torch.onnx.errors.OnnxExporterError as error:
         raise InputError(f"the model cannot be exported to ONNX: {reason(error)}") from error
     assert program is not None
-    return simplified(program.model_proto)
+    return program
 
 
 def simplified(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from .conftest import Invoke
+from .given_graphs import Array, altered, classifier, pictures, write_given
 from .processes import Ended, tree
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -51,6 +56,11 @@ def usage(ended: Ended) -> str:
         (["build", "--backend", "openvin"], "unknown backend 'openvin'; did you mean 'openvino'?"),
         (["build", "--precision", "int9"], "unknown precision 'int9'; did you mean 'int8'?"),
         (["build", "--calibrator", "entropi"], "unknown calibrator 'entropi'"),
+        (["quantize", "--max-drop", "0"], "quantize.max_drop: Input should be greater than 0, got 0"),
+        (["quantize", "--calibration-data", "dirty"], "Input should be 'clean', 'adversarial' or 'mixed', got 'dirty'"),
+        (["quantize", "--calibration-samples", "0"], "data.calibration_samples: Input should be greater than or equal"),
+        (["build", "--onnx", "m.onnx", "--set", "model.checkpoint=w.pt"], "model.checkpoint belongs to a torch model"),
+        (["build", "--set", "model.onnx=m.onnx"], "model needs one of name, factory and onnx"),
         (["eval", "--backend", "openvino,tensor"], "unknown backend 'tensor'"),
         (["eval", "--attack", "pdg"], "unknown attack 'pdg'; did you mean 'pgd'?"),
         (["eval", "--arms", "transfer,lop"], "unknown arm 'lop'; did you mean 'loop'?"),
@@ -242,3 +252,204 @@ def test_a_precision_that_a_backend_lacks_is_refused_before_any_work(invoke: Inv
         invoke("build", "--precision", "int8", "--backend", "torch")
     )
     nothing_made(cwd / "runs" / "digits")
+
+
+def test_a_width_that_no_engine_runs_is_refused_before_any_work(invoke: Invoke, cwd: Path) -> None:
+    found = sentence(invoke("build", "--set", "quantize.bits=4", "--precision", "int8"))
+    assert "quantize.bits is 4, which no engine runs: widths other than 8 are simulated" in found
+    nothing_made(cwd / "runs" / "digits")
+
+
+def test_a_torch_model_whose_activations_are_not_finite_names_the_layer(invoke: Invoke, cwd: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from harness.models.build import build_model
+
+    weights = build_model("digits-cnn", None, (1, 8, 8), 10).state_dict()
+    weights["network.2.weight"] = torch.full_like(weights["network.2.weight"], torch.nan)
+    save_file(weights, "broken.safetensors")
+    found = sentence(invoke("quantize", "--set", "model.checkpoint=broken.safetensors"))
+    assert (
+        "the activations of relu_1 (input of network.4) are not finite: check the model and the calibration images"
+        in found
+    )
+    assert not (cwd / "runs/digits/calibration").exists()
+
+
+def with_images(images: Array, key: str = "images") -> None:
+    """Write images.npz anew."""
+    arrays: dict[str, Any] = {key: images}
+    np.savez("images.npz", **arrays)
+
+
+def with_graph(model: onnx.ModelProto) -> None:
+    """Write model.onnx anew."""
+    onnx.save(model, "model.onnx")
+
+
+def with_white_images_that_overflow() -> None:
+    """Write a graph whose ReLU exceeds float32 on white images alone, its scores being finite all the same."""
+    with_images(np.ones((9, 1, 8, 8), np.float32))
+    with_graph(overflowing())
+
+
+def of_opset(opset: int) -> onnx.ModelProto:
+    """Return a graph that says it is of this opset, whether or not there is such a one."""
+    model = classifier()
+    model.opset_import[0].version = opset
+    return model
+
+
+def quantized() -> onnx.ModelProto:
+    """Return a graph whose input goes through a QuantizeLinear."""
+    model = classifier()
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1 / 127, np.float32), "scale"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), "zero"))
+    pair = [
+        helper.make_node("QuantizeLinear", ["pixels", "scale", "zero"], ["integers"], "into integers"),
+        helper.make_node("DequantizeLinear", ["integers", "scale", "zero"], ["grid"], "out of integers"),
+    ]
+    model.graph.node[0].input[0] = "grid"
+    for node in reversed(pair):
+        model.graph.node.insert(0, node)
+    return model
+
+
+def overflowing() -> onnx.ModelProto:
+    """Return a graph of large weights, then small ones and a bound: random images reach no infinity, white ones do."""
+    model = altered("conv.weight", np.s_[:], 3.9e37)
+    model.graph.node[2].input[0] = "bounded"
+    limits = [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("low", 0), ("high", 6))]
+    model.graph.initializer.extend(limits)
+    small = np.full((1, 8, 1, 1), 1e-37, np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(small, "small.weight"))
+    model.graph.node.insert(2, helper.make_node("Clip", ["shrunk", "low", "high"], ["bounded"], "clip"))
+    model.graph.node.insert(2, helper.make_node("Conv", ["relu", "small.weight"], ["shrunk"], "small"))
+    head = next(tensor for tensor in model.graph.initializer if tensor.name == "head.weight")
+    head.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(head)[:, :64].copy(), "head.weight"))
+    return model
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "expected"),
+    [
+        (
+            lambda: with_images(np.zeros((0, 1, 8, 8), np.float32)),
+            [],
+            "images.npz: images of shape (0, 1, 8, 8) are none: calibrate on some hundred images",
+        ),
+        (
+            lambda: with_images(np.full((9, 1, 8, 8), np.nan, np.float32)),
+            [],
+            "images.npz: images lie within [nan, nan]",
+        ),
+        (lambda: with_images(pictures(9)[0], "pixels"), [], "images.npz has no images, it holds pixels"),
+        (
+            lambda: with_images(np.zeros((9, 1, 9, 8), np.float32)),
+            [],
+            "model.onnx takes images of (1, 8, 8) but the images are (1, 9, 8) (channels, height, width)",
+        ),
+        (
+            lambda: with_images(np.zeros((9, 3, 8, 8), np.float32)),
+            [],
+            "model.onnx takes images of (1, 8, 8) but the images are (3, 8, 8) (channels, height, width)",
+        ),
+        (lambda: Path("images.npz").unlink(), [], "images.npz is no file: name an .npz file with an array 'images'"),
+        (
+            lambda: with_graph(altered("conv.weight", (0, 0, 0, 0), np.nan)),
+            [],
+            "model.onnx: the weight conv.weight holds NaN or infinity",
+        ),
+        (
+            with_white_images_that_overflow,
+            [],
+            "the activations of relu (input of small) are not finite: check the model and the calibration images",
+        ),
+        (
+            lambda: with_graph(quantized()),
+            [],
+            "model.onnx is quantized already (node 'into integers' is QuantizeLinear): give the float32 graph",
+        ),
+        (lambda: with_graph(of_opset(10)), [], "model.onnx has opset 10, and 11 to 23 are read"),
+        (lambda: with_graph(of_opset(99)), [], "model.onnx has opset 99, and 11 to 23 are read"),
+        (lambda: Path("model.onnx").write_text("no graph"), [], "model.onnx cannot be read as an ONNX graph"),
+        (lambda: Path("model.onnx").unlink(), [], "model.onnx is no file: name an ONNX graph"),
+        (
+            lambda: None,
+            ["--calibration-data", "adversarial"],
+            "quantize.calibration_data = adversarial needs labels, and images.npz has images alone",
+        ),
+        (
+            lambda: None,
+            ["--set", "quantize.keep_float=auto"],
+            "quantize.keep_float = auto needs a model with gradients, and a given ONNX graph has none: name the layers",
+        ),
+        (
+            lambda: None,
+            ["--set", "quantize.keep_float=cnov"],
+            "unknown layer in quantize.keep_float 'cnov'; did you mean 'conv'?",
+        ),
+        (lambda: None, ["--set", "quantize.bits=4"], "a given ONNX graph is quantized to 8 bits alone"),
+    ],
+)
+def test_a_given_graph_or_its_images_are_refused(
+    invoke: Invoke, cwd: Path, prepare: Callable[[], object], arguments: list[str], expected: str
+) -> None:
+    write_given(cwd)
+    prepare()
+    calibration = ("--calibration", "images.npz")
+    found = sentence(invoke("build", "--onnx", "model.onnx", "--precision", "int8", *calibration, *arguments))
+    assert expected in found
+    made = {path.name for path in (cwd / "runs/model").rglob("*") if path.suffix in {".onnx", ".json", ".xml"}}
+    assert made <= {"graph.onnx", "manifest.json"}, "the float graph may be whole, and nothing is made of it"
+    assert not (cwd / "runs/model/calibration/post-training").exists()
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["build", "--precision", "int8"], "none are named for model.onnx: name a file of some hundred with --calib"),
+        (
+            ["quantize", "--set", "data.path=wide.npz"],
+            "the calibration images (clean) are (1, 9, 8) (channels, height, width) but the model takes (1, 8, 8)",
+        ),
+        (
+            ["quantize", "--set", "data.path=test.npz", "--calibration-data", "mixed"],
+            "quantize.calibration_data = mixed needs gradients, and a given ONNX graph has none: use clean",
+        ),
+        (
+            ["eval", "--precision", "fp32", "--set", "data.path=wide.npz"],
+            "the images of the data set npz are (1, 9, 8) (channels, height, width) but the model takes (1, 8, 8)",
+        ),
+        (
+            ["eval", "--precision", "fp32", "--set", "data.path=many.npz"],
+            "the data set npz has labels up to 11 but the model has 10 classes",
+        ),
+        (["train"], "model.onnx, which has no gradients: train needs a torch model; quantize, export, build, eval"),
+        (["prune"], "model.onnx, which has no gradients: prune needs a torch model"),
+        (["finetune"], "model.onnx, which has no gradients: finetune needs a torch model"),
+        (
+            ["quantize", "--calibration", "images.npz", "--sensitivity"],
+            "model.onnx, which has no gradients: sensitivity needs a torch model",
+        ),
+    ],
+)
+def test_what_a_given_graph_cannot_do_is_refused(
+    invoke: Invoke, cwd: Path, arguments: list[str], expected: str
+) -> None:
+    write_given(cwd)
+    np.savez("wide.npz", images=np.zeros((60, 1, 9, 8), np.float32), labels=np.arange(60) % 10)
+    np.savez("many.npz", images=np.zeros((60, 1, 8, 8), np.float32), labels=np.arange(60) % 12)
+    assert expected in sentence(invoke(arguments[0], "--onnx", "model.onnx", *arguments[1:]))
+
+
+@pytest.mark.core
+def test_a_channel_that_is_zero_throughout_is_no_error(invoke: Invoke, cwd: Path) -> None:
+    write_given(cwd)
+    with_graph(altered("conv.weight", 3, 0.0))
+    ended = invoke("build", "--onnx", "model.onnx", "--precision", "int8", "--calibration", "images.npz")
+    assert ended.code == 0, ended.err
+    assert (cwd / "runs/model/engines/openvino-int8/manifest.json").exists()

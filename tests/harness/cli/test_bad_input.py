@@ -274,7 +274,7 @@ def test_a_torch_model_whose_activations_are_not_finite_names_the_layer(invoke: 
         "the activations of relu_1 (input of network.4) are not finite: check the model and the calibration images"
         in found
     )
-    assert not (cwd / "runs/digits/calibration").exists()
+    assert not (cwd / "runs/digits/calibration/post-training").exists()
 
 
 def with_images(images: Array, key: str = "images") -> None:

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 @experiment_options
 @calibration_options
 @click.option("--sensitivity", "ranked", is_flag=True, help="Rank layers by what quantizing each one alone costs.")
-@click.option("--keep-float", help="Layers that stay in float, with commas between; auto keeps as few as needed.")
+@click.option(
+    "--keep-float", help="Layers that stay in float, with commas between; auto keeps as few as needed, '' none."
+)
 @click.option("--max-drop", type=float, help="Points of clean and robust accuracy that auto may lose; default 0.5.")
 @again_option
 def quantize(asked: Asked, ranked: bool, keep_float: str | None, max_drop: float | None, again: bool) -> None:
     """Place the quantizers and calibrate their ranges. What is missing before it is made first."""
     from harness.cli.opening import opened
 
-    kept = keep_float if keep_float in (None, "auto") else [name.strip() for name in keep_float.split(",")]
+    kept = (
+        keep_float if keep_float in (None, "auto") else [name.strip() for name in keep_float.split(",") if name.strip()]
+    )
     asked = asked.overridden([("quantize.keep_float", kept), ("quantize.max_drop", max_drop)])
     with opened(asked) as journey:
         journey.make("quantize", again=again)

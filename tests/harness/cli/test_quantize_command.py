@@ -191,6 +191,8 @@ def test_layers_that_are_named_stay_in_float(invoke: Invoke) -> None:
         invoke("eval", "--workspace", str(WORKSPACE), "--precision", "int8", "--samples", "20", "--json").out
     )[0]
     assert document["accuracy"]["clean"]["value"] == 1.0, "the layer that INT8 ruins is in float"
+    quantize(invoke, "--keep-float", "")
+    assert read_json(WORKSPACE / TABLE, "table")["keep_float"] == []
 
 
 def test_a_layer_that_is_not_there_is_refused_with_the_nearest(invoke: Invoke) -> None:

@@ -70,7 +70,7 @@ def _fold(network: fx.GraphModule, norm: fx.Node) -> None:
     )
     name = str(layer.args[1].target)
     _set(network, name, weight)
-    bias_name = str(bias.target) if bias is not None else f"{name.removesuffix('weight')}bias"
+    bias_name = str(bias.target) if bias is not None else _free(network, f"{name.removesuffix('weight')}bias")
     _set(network, bias_name, folded)
     if bias is None:
         with network.graph.inserting_before(layer):
@@ -81,6 +81,14 @@ def _fold(network: fx.GraphModule, norm: fx.Node) -> None:
 
 def _value(network: fx.GraphModule, node: Any) -> Tensor | None:
     return None if node is None else operator.attrgetter(node.target)(network).detach()
+
+
+def _free(network: fx.GraphModule, name: str) -> str:
+    """Return a name of nothing that the network has: functions may read a parameter called `bias` elsewhere."""
+    owner, _, attribute = name.rpartition(".")
+    while hasattr(network.get_submodule(owner), attribute):
+        name, attribute = f"{name}_", f"{attribute}_"
+    return name
 
 
 def _set(network: fx.GraphModule, name: str, value: Tensor) -> None:

@@ -7,6 +7,7 @@ pytest.importorskip("torch")
 import torch
 from small_networks import Residual, Shared, pixels, plain, settled
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from contracts.errors import InputError
 from harness.compression.traced import traced
@@ -81,6 +82,20 @@ def test_a_layer_whose_output_goes_elsewhere_too_keeps_its_weights() -> None:
             return out
 
     assert_same_function(settled(Branch()), pixels(3, 2, 4, 4), left=1)
+
+
+def test_a_folded_bias_takes_no_name_that_the_model_uses() -> None:
+    class OwnBias(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.randn(4, 2, 3, 3)), nn.Parameter(torch.randn(4))
+            self.norm = nn.BatchNorm2d(4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            out: Tensor = self.norm(F.conv2d(images, self.weight)) + self.bias.view(1, -1, 1, 1)
+            return out
+
+    assert_same_function(settled(OwnBias()), pixels(3, 2, 6, 6), left=0)
 
 
 @pytest.mark.parametrize("make", [plain, Residual])

@@ -91,7 +91,7 @@ class ActivationQuantizer(nn.Module):
         tensor: name of what it quantizes.
         enabled: off, the module is the identity.
         momentum: while set, in training mode the range follows the largest magnitudes as a moving average, in which a
-            batch counts with this weight.
+            batch counts with this weight, and one of nothing but zeros not at all.
         see: while set, it is shown every batch that passes.
     """
 
@@ -114,8 +114,10 @@ class ActivationQuantizer(nn.Module):
             return x
         scale = self.scale
         if self.training and self.momentum is not None:
-            peak = x.detach().abs().amax().float().clamp_min(SMALLEST_RANGE)
-            self.scale.lerp_(peak / largest_integer(self.bits), self.momentum)
+            peak = x.detach().abs().amax().float()
+            # A batch of zeros says nothing of the range. No branch on it: on a GPU that would wait for the value.
+            scale = torch.where(peak > 0, peak.clamp_min(SMALLEST_RANGE) / largest_integer(self.bits), scale)
+            self.scale.lerp_(scale, self.momentum)
             scale = scale.clone()  # a tensor that passes twice moves it twice before the gradient is taken
         quantized: Tensor = quantize_dequantize(x, scale, _NO_AXIS, self.bits)
         return quantized

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 SMALLEST_RANGE = 1e-8
-"""A tensor that is zero throughout still needs a positive scale."""
+"""Magnitudes up to here are nothing to any estimate, and no range is smaller."""
+
+RANGE_OF_ZEROS = 1.0
+"""The range of a tensor that is zero throughout: any is exact.
+
+Not the smallest one: ONNX Runtime stores a bias as an int32 count of the input's scale times the weight's, and with a
+scale near zero it would cut the bias off.
+"""
 
 
 class Observer(ABC):
@@ -35,6 +42,7 @@ class Observer(ABC):
 
     def __init__(self, tensor: str) -> None:
         self.tensor = tensor
+        self._peak = 0.0
 
     def see(self, values: Array | Tensor) -> None:
         """Take in one batch.
@@ -51,11 +59,15 @@ class Observer(ABC):
             raise InputError(
                 f"the activations of {self.tensor} are not finite: check the model and the calibration images"
             )
+        self._peak = max(self._peak, largest)
         self._see(values, largest)
 
     def range(self) -> float:
-        """Return the estimated range: positive, finite, and no more than the largest magnitude seen or 1e-8."""
-        return max(self._range(), SMALLEST_RANGE)
+        """Return the estimated range: positive, finite, and no more than the largest magnitude seen or 1e-8.
+
+        It is 1 where nothing but zeros was seen.
+        """
+        return max(self._range(), SMALLEST_RANGE) if self._peak > 0.0 else RANGE_OF_ZEROS
 
     @abstractmethod
     def _see(self, values: Array | Tensor, largest: float) -> None: ...
@@ -67,13 +79,8 @@ class Observer(ABC):
 class MinMax(Observer):
     """The largest magnitude seen."""
 
-    def __init__(self, tensor: str) -> None:
-        super().__init__(tensor)
-        self._peak = 0.0
-
     def _see(self, values: Array | Tensor, largest: float) -> None:
-        del values
-        self._peak = max(self._peak, largest)
+        del values, largest
 
     def _range(self) -> float:
         return self._peak
@@ -97,7 +104,7 @@ class HistogramObserver(Observer):
 
     def _range(self) -> float:
         # A peak below the smallest range has no say, and its bins may all be one.
-        return self._estimate(self._histogram, self._bits) if self._histogram.peak > SMALLEST_RANGE else 0.0
+        return self._estimate(self._histogram, self._bits) if self._peak > SMALLEST_RANGE else 0.0
 
 
 _ESTIMATES: dict[str, Estimate] = {"percentile": percentile_range, "entropy": entropy_range, "mse": mse_range}

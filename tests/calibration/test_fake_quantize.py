@@ -185,6 +185,13 @@ def test_activation_ranges_follow_where_they_are_told_to() -> None:
     assert float(quantizer.scale) == pytest.approx(0.75 + 0.25 * 0.1)
 
 
+def test_a_batch_of_zeros_moves_no_range() -> None:
+    quantizer = ActivationQuantizer("relu", 8).train()
+    quantizer.momentum = 0.25
+    quantizer(torch.zeros(4))
+    assert float(quantizer.scale) == 1.0
+
+
 def test_off_it_is_the_identity() -> None:
     x = torch.from_numpy(normal(10))
     quantizer = ActivationQuantizer("relu", 8)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from calibration.observers import CALIBRATORS, SMALLEST_RANGE, Observer, observer
+from calibration.observers import CALIBRATORS, RANGE_OF_ZEROS, SMALLEST_RANGE, Observer, observer
 from contracts.errors import InputError
 
 pytestmark = pytest.mark.core
@@ -49,14 +49,20 @@ def test_the_range_is_positive_and_finite(calibrator: str, values: Array) -> Non
 
 
 @EVERY
-def test_nothing_but_zeros_and_nothing_at_all_have_the_smallest_range(calibrator: str) -> None:
-    assert fed(calibrator, np.zeros((2, 3), np.float32)).range() == SMALLEST_RANGE
-    assert fed(calibrator).range() == SMALLEST_RANGE
+def test_nothing_but_zeros_and_nothing_at_all_have_a_range_that_a_bias_can_be_counted_in(calibrator: str) -> None:
+    assert fed(calibrator, np.zeros((2, 3), np.float32)).range() == RANGE_OF_ZEROS
+    assert fed(calibrator).range() == RANGE_OF_ZEROS
+
+
+@EVERY
+def test_what_is_tiny_and_not_zero_keeps_a_tiny_range(calibrator: str) -> None:
+    assert fed(calibrator, np.zeros(3), np.array([1e-30], np.float32)).range() == SMALLEST_RANGE
 
 
 @given(VALUES)
 def test_minmax_is_the_largest_magnitude(values: Array) -> None:
-    assert fed("minmax", values).range() == max(float(np.abs(values).max()), SMALLEST_RANGE)
+    peak = float(np.abs(values).max())
+    assert fed("minmax", values).range() == (max(peak, SMALLEST_RANGE) if peak else RANGE_OF_ZEROS)
 
 
 @EVERY

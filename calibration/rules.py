@@ -98,6 +98,27 @@ def places(operations: Iterable[Operation], keep_float: frozenset[str] = frozens
     )
 
 
+def scale_names(places: Iterable[Place], ranks: Mapping[str, int]) -> dict[tuple[str, int | None], str]:
+    """Return the names under which scales stand in a calibration table.
+
+    A tensor's scale has its name. A weight that two operations count output channels of along different axes has two:
+    the first has the tensor's name, each other is "tensor along axis".
+
+    Args:
+        places: in the order of the operations.
+        ranks: of every weight among the places.
+
+    Returns:
+        By tensor and axis, the axis from 0 or None for an activation, in the order of the places.
+    """
+    names: dict[tuple[str, int | None], str] = {}
+    for place in places:
+        axis = None if place.axis is None else place.axis % ranks[place.tensor]
+        name = f"{place.tensor} along {axis}" if place.tensor in names.values() else place.tensor
+        names.setdefault((place.tensor, axis), name)
+    return names
+
+
 def _places_of(operation: Operation) -> list[Place]:
     rule = RULES.get(operation.kind)
     if rule is None or len(operation.inputs) <= max(rule.activations):

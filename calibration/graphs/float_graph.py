@@ -10,7 +10,7 @@ from calibration.graphs.insert import insert, weight_scales
 from calibration.graphs.operations import operations
 from calibration.graphs.qdq import DEPLOYED_BITS
 from calibration.ranges import See, Shape, observed_scales
-from calibration.rules import Place, places
+from calibration.rules import Place, places, scale_names
 from calibration.table import BY_CHANNEL, CalibrationTable, TensorScale, places_digest
 from contracts.errors import unknown_name
 
@@ -83,9 +83,10 @@ class FloatGraph:
                 see(name, values)
 
         scales = observed_scales(show, batches, self.places, calibrator, DEPLOYED_BITS)
-        tensors = {name: TensorScale((scale,), None, calibrator, self._shape(name)) for name, scale in scales.items()}
+        shapes = self._quantized_shapes()
+        tensors = {name: TensorScale((scale,), None, calibrator, shapes[name]) for name, scale in scales.items()}
         for name, (channels, axis) in weight_scales(self.model, self.places).items():
-            tensors[name] = TensorScale(tuple(channels.tolist()), axis, BY_CHANNEL, self._shape(name))
+            tensors[name] = TensorScale(tuple(channels.tolist()), axis, BY_CHANNEL, shapes[name])
         return CalibrationTable(
             method=calibrator,
             bits=DEPLOYED_BITS,
@@ -102,8 +103,13 @@ class FloatGraph:
         Raises:
             InputError: the table does not belong to this graph.
         """
-        table.check_belongs({place.tensor: self._shape(place.tensor) for place in self.places}, self.digest)
+        table.check_belongs(self._quantized_shapes(), self.digest)
         return insert(self.model, self.places, {name: table.tensors[name].scales[0] for name in self.activations})
+
+    def _quantized_shapes(self) -> dict[str, Shape]:
+        """Return the shape of every tensor that has a scale, by the scale's name."""
+        ranks = {place.tensor: len(self._shape(place.tensor)) for place in self.places if place.axis is not None}
+        return {name: self._shape(tensor) for (tensor, _), name in scale_names(self.places, ranks).items()}
 
     def _shape(self, tensor: str) -> Shape:
         return self.shapes.get(tensor, ())

@@ -14,7 +14,7 @@ from calibration.graphs.operations import node_names
 from calibration.graphs.qdq import DEPLOYED_BITS, store_integer_weights
 from calibration.grid import SMALLEST_CHANNEL
 from calibration.observers import SMALLEST_RANGE
-from calibration.rules import Place
+from calibration.rules import Place, scale_names
 from contracts.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,20 +71,16 @@ def weight_scales(model: onnx.ModelProto, places: Sequence[Place]) -> Mapping[st
     """Return the scales of the weights among the places, as `insert` takes them, for the calibration table.
 
     Returns:
-        By the weight's tensor name: float32 scales, one an output channel, and the axis, not negative, that counts
-        these. A weight whose second user counts them along another axis is there again as "name along axis".
+        By the name that `scale_names` gives them: float32 scales, one an output channel, and the axis, not negative,
+        that counts these.
     """
     weights = _weights(model, places)
-    found: dict[str, tuple[Array, int]] = {}
-    for place in places:
-        if place.axis is None:
-            continue
-        weight = weights[place.tensor]
-        axis = place.axis % weight.ndim
-        name = place.tensor if found.get(place.tensor, (None, axis))[1] == axis else f"{place.tensor} along {axis}"
-        if name not in found:
-            found[name] = _channel_scales(weight, axis), axis
-    return found
+    names = scale_names(places, {tensor: weight.ndim for tensor, weight in weights.items()})
+    return {
+        name: (_channel_scales(weights[tensor], axis), axis)
+        for (tensor, axis), name in names.items()
+        if axis is not None
+    }
 
 
 class _Pairs:

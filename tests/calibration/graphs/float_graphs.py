@@ -118,6 +118,18 @@ def attention(opset: int) -> onnx.ModelProto:
     return s.model()
 
 
+def tied(opset: int) -> onnx.ModelProto:
+    """Three layers of one square weight, whose output channels lie along its second axis twice and then its first."""
+    s = Sketch(opset)
+    x = s.mean("images", [2, 3])
+    s.weight("square", 4, 4)
+    x = s("Sigmoid", s("MatMul", x, "square"))
+    x = s("Sigmoid", s("MatMul", x, "square"))
+    x = s("Gemm", x, "square", transB=1)
+    s("MatMul", x, s.weight("head", 4, CLASSES), to="scores")
+    return s.model()
+
+
 GRAPHS: dict[str, Callable[[int], onnx.ModelProto]] = {
     made.__name__: made for made in (depthwise, grouped, residual, concatenated, attention)
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from float_graphs import Sketch, images
+from float_graphs import CLASSES, GRAPHS, Sketch, images, tied
 
 from calibration.graphs.float_graph import FloatGraph
 from calibration.observers import CALIBRATORS
@@ -40,6 +40,21 @@ def calibrated(given: FloatGraph, calibrator: str = "minmax") -> CalibrationTabl
         yield from zip(inner, run(given.model, batch, *inner), strict=True)
 
     return given.calibrate(show, [images(8), images(8, seed=2)], calibrator, "clean", tuple(range(16)))
+
+
+@pytest.mark.parametrize("draw", [*GRAPHS.values(), tied])
+def test_a_calibrated_graph_can_be_built_and_computes_nearly_the_same(draw: Callable[[int], onnx.ModelProto]) -> None:
+    given = FloatGraph.of(draw(18))
+    made = given.quantized(calibrated(given))
+    expected, found = run(given.model, images(4))[0], run(made, images(4))[0]
+    assert found.shape == (4, CLASSES)
+    np.testing.assert_allclose(found, expected, atol=0.1 * np.abs(expected).max())
+
+
+def test_a_weight_along_two_axes_has_two_entries_in_the_table() -> None:
+    table = calibrated(FloatGraph.of(tied(18)))
+    axes = {name: entry.axis for name, entry in table.tensors.items() if entry.axis is not None}
+    assert axes == {"square": 1, "square along 0": 0, "head": 1}
 
 
 @pytest.mark.parametrize("calibrator", CALIBRATORS)

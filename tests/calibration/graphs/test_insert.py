@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from float_graphs import GRAPHS, OPSETS, Sketch, images
+from float_graphs import GRAPHS, OPSETS, Sketch, images, tied
 from onnx import TensorProto, numpy_helper
 
 from calibration.graphs.insert import insert, weight_scales
@@ -101,14 +101,7 @@ def test_a_tensor_is_quantized_once_and_others_read_it_in_float() -> None:
 
 
 def test_a_weight_of_two_nodes_is_stored_once_an_axis() -> None:
-    s = Sketch(18)
-    x = s("ReduceMean", "images", s.constant("axes", np.array([2, 3])), keepdims=0)
-    s.weight("square", 4, 4)
-    x = s("Sigmoid", s("MatMul", x, "square"))
-    x = s("Sigmoid", s("MatMul", x, "square"))
-    x = s("Gemm", x, "square", transB=1)
-    s("MatMul", x, s.weight("head", 4, 5), to="scores")
-    model = s.model()
+    model = tied(18)
     found = places(operations(model))
     made = insert(model, found, calibrated(model, found))
     integers = [

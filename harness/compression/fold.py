@@ -45,6 +45,8 @@ def _foldable(norm: fx.Node, uses: dict[str, int]) -> bool:
     transposed = layer.target in _TRANSPOSED and (len(layer.args) <= _GROUPS or layer.args[_GROUPS] == 1)
     if layer.target not in _LAYERS and not transposed:
         return False
+    if layer.meta["val"].ndim != layer.args[1].meta["val"].ndim:
+        return False  # a linear layer on tokens: its channels are the last axis, and the norm's are axis 1
     given = [arg for arg in (*layer.args[1:3], *norm.args[1:5]) if isinstance(arg, fx.Node)]
     own = all(arg.op == "get_attr" for arg in given) and all(uses[arg.target] == 1 for arg in layer.args[1:3] if arg)
     only_value = all(user.target is operator.getitem and user.args[1] == 0 for user in norm.users)

@@ -9,13 +9,17 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from contracts.errors import InputError
+from harness.compression.composites import COMPOSITES
 from harness.compression.fold import fold_batch_norms
 from harness.models.quiet import quiet
 
 _ATEN = torch.ops.aten
+_COMPARED = 3  # another number of images than tracing saw
+# Folded layers add in another order, a few rounding errors a layer; a wrong axis or a missing term is far beyond.
+_TOLERANCE = 1e-3
 _VIEWS = (_ATEN.view.default, _ATEN._unsafe_view.default)
 
 
@@ -27,7 +31,8 @@ def traced(model: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModul
         input_shape: channels, height, width of its images.
 
     Raises:
-        InputError: the model's control flow depends on its data, so that it cannot be traced.
+        InputError: the model's control flow depends on its data, so that it cannot be traced, or random images show
+            that the trace is another function.
     """
     example = torch.zeros(2, *input_shape)
     batch = torch.export.Dim("batch", min=1)
@@ -35,7 +40,7 @@ def traced(model: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModul
         with quiet("torch", "torch._subclasses", "torch.export"):
             copy = deepcopy(model).eval()
             program = torch.export.export(copy, (example,), dynamic_shapes=({0: batch},), strict=False)
-            program = program.run_decompositions({_ATEN.scaled_dot_product_attention.default: _attention})
+            program = program.run_decompositions(dict(COMPOSITES))
             network = _flat(program.module())
     except Exception as error:  # tracing runs the user's own forward
         reason = next(iter(str(error).strip().splitlines()), "")
@@ -44,7 +49,22 @@ def traced(model: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModul
             "must not branch on the values of tensors, and must take batches of any size"
         ) from error
     fold_batch_norms(network)
+    _check_same(model, network, input_shape)
     return network
+
+
+def _check_same(model: nn.Module, network: fx.GraphModule, input_shape: tuple[int, int, int]) -> None:
+    images = torch.rand(_COMPARED, *input_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted, found = deepcopy(model).eval()(images), network(images)
+    largest = float(wanted.nan_to_num(0.0, 0.0, 0.0).abs().max())
+    # Scores that are not finite in both are calibration's to name.
+    if not torch.allclose(found, wanted, rtol=0, atol=_TOLERANCE * largest, equal_nan=True):
+        apart = float((found - wanted).abs().max())
+        raise InputError(
+            f"{type(model).__name__} was traced as another function (scores up to {largest:.3g} are {apart:.3g} apart): its "
+            "forward must depend on the images alone, not on random numbers or on what it keeps from call to call"
+        )
 
 
 def _flat(exported: fx.GraphModule) -> fx.GraphModule:
@@ -61,27 +81,3 @@ def _flat(exported: fx.GraphModule) -> fx.GraphModule:
             if node.target in _VIEWS:
                 copies[node].target = _ATEN.reshape.default
     return fx.GraphModule(exported, graph)
-
-
-def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Compute scaled dot-product attention by its definition, so that its matrix products can be quantized."""
-    del dropout_p  # a traced model is one in evaluation mode
-    if enable_gqa:
-        key, value = (part.repeat_interleave(query.size(-3) // part.size(-3), -3) for part in (key, value))
-    weights = torch.matmul(query, key.transpose(-2, -1)) * (query.size(-1) ** -0.5 if scale is None else scale)
-    if is_causal:
-        attn_mask = torch.ones(weights.shape[-2:], dtype=torch.bool, device=weights.device).tril()
-    if attn_mask is not None:
-        weights = (
-            weights.masked_fill(~attn_mask, float("-inf")) if attn_mask.dtype == torch.bool else weights + attn_mask
-        )
-    return torch.matmul(torch.softmax(weights, dim=-1), value)

@@ -66,6 +66,19 @@ def test_a_norm_that_cannot_be_folded_stays(layers: list[nn.Module], shape: tupl
     assert_same_function(settled(nn.Sequential(*layers)), pixels(3, *shape), left=1)
 
 
+def test_a_norm_over_the_tokens_behind_a_linear_layer_stays() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            out: Tensor = self.norm(self.head(images.flatten(2))).flatten(1)
+            return out
+
+    assert_same_function(settled(Tokens()), pixels(3, 4, 2, 2), left=1)
+
+
 def test_a_layer_that_is_called_twice_keeps_its_weights() -> None:
     assert_same_function(settled(Shared()), pixels(3, 2, 4, 4), left=1)
 
@@ -117,3 +130,21 @@ def test_a_model_that_branches_on_its_data_is_refused() -> None:
 
     with pytest.raises(InputError, match=r"Branching cannot be traced .* must not branch"):
         traced(Branching().eval(), (1, 4, 4))
+
+
+def test_a_trace_that_is_another_function_is_refused() -> None:
+    class Noisy(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3)) + torch.rand_like(images).mean((2, 3))
+
+    with pytest.raises(
+        InputError, match=r"Noisy was traced as another function \(scores up to .* apart\): its forward"
+    ):
+        traced(Noisy().eval(), (1, 4, 4))
+
+
+def test_scores_of_a_broken_model_are_no_difference() -> None:
+    model = settled(plain())
+    with torch.no_grad():
+        model.get_parameter("6.bias")[1] = float("nan")
+    assert traced(model, (1, 8, 8))(pixels(2, 1, 8, 8)).isnan().any()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
-from harness.workflow.calibration_images import calibration_images, settings, source
+from harness.workflow.calibration_images import CalibrationImages, calibration_images, settings, source
 from harness.workflow.context import Context
 from harness.workflow.stages import export
+
+if TYPE_CHECKING:
+    from harness.progress import Advance
 
 Half = Literal["fp16", "bf16"]
 
@@ -46,21 +50,21 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: H
 
 
 def _peaks(context: Context, float_graph: Artifact) -> dict[str, float]:
-    """Return the largest magnitude of every tensor over the calibration images."""
+    """Return the largest finite magnitude of every tensor over the calibration images."""
+    from calibration.graphs.peaks import observed_peaks
     from calibration.graphs.typed import tensors
-    from calibration.observers import observer
     from engines.onnxruntime import activations
 
     model = saved_models.load_graph(float_graph)
     names = tensors(model)
-    observers = {name: observer("minmax", name) for name in names}
-    run = activations(model, names)
     # Clean ones, whatever calibrates: a graph has no gradients to attack along.
     shown = calibration_images(context, None, "clean").checked(float_graph.info("input_shape"))
     with context.progress.bar("looking for large values", len(shown.ids)) as advance:
-        for start in range(0, len(shown.ids), _BATCH):
-            batch = shown.images[start : start + _BATCH]
-            for name, values in run(batch):
-                observers[name].see(values)
-            advance(len(batch))
-    return {name: found.range() for name, found in observers.items()}
+        return observed_peaks(activations(model, names), _batches(shown, advance), names)
+
+
+def _batches(shown: CalibrationImages, advance: Advance) -> Iterator[Any]:
+    for start in range(0, len(shown.ids), _BATCH):
+        batch = shown.images[start : start + _BATCH]
+        yield batch
+        advance(len(batch))

@@ -13,6 +13,13 @@ from calibration.rules import Operand, Operation
 
 _ATEN = torch.ops.aten
 
+_ADAPTIVE_POOLS = (
+    _ATEN.adaptive_avg_pool1d.default,
+    _ATEN.adaptive_avg_pool2d.default,
+    _ATEN.adaptive_avg_pool3d.default,
+)
+_PRODUCTS = (_ATEN.matmul.default, _ATEN.mm.default, _ATEN.bmm.default)
+
 _KINDS: Mapping[Any, str] = MappingProxyType(
     {
         **dict.fromkeys(
@@ -23,10 +30,10 @@ _KINDS: Mapping[Any, str] = MappingProxyType(
             "ConvTranspose",
         ),
         _ATEN.linear.default: "Gemm",
-        **dict.fromkeys((_ATEN.matmul.default, _ATEN.mm.default, _ATEN.bmm.default), "MatMul"),
+        **dict.fromkeys(_PRODUCTS, "MatMul"),
         _ATEN.add.Tensor: "Add",
-        _ATEN.avg_pool2d.default: "AveragePool",
-        _ATEN.adaptive_avg_pool2d.default: "AveragePool",
+        **dict.fromkeys((_ATEN.avg_pool1d.default, _ATEN.avg_pool2d.default, _ATEN.avg_pool3d.default), "AveragePool"),
+        **dict.fromkeys(_ADAPTIVE_POOLS, "AveragePool"),
         _ATEN.mean.dim: "GlobalAveragePool",
     }
 )
@@ -61,9 +68,9 @@ def tensor_name(node: fx.Node) -> str:
 def _kind(node: fx.Node) -> str:
     target: Any = node.target
     kind = _KINDS.get(target)
-    if target is _ATEN.add.Tensor and node.kwargs.get("alpha", 1) != 1:
-        kind = None  # the sum of one tensor and a multiple of the other: not the other itself
-    if target is _ATEN.adaptive_avg_pool2d.default and set(_listed(node.args[1])) == {1}:
+    if target in _PRODUCTS and _rank(node.args[1]) == 1:
+        kind = None  # a product with a vector has no output channels
+    if target in _ADAPTIVE_POOLS and set(_listed(node.args[1])) == {1}:
         kind = "GlobalAveragePool"
     if target is _ATEN.mean.dim and not _is_over_the_image(node):
         kind = None
@@ -71,9 +78,12 @@ def _kind(node: fx.Node) -> str:
 
 
 def _is_over_the_image(node: fx.Node) -> bool:
-    source: Any = node.args[0]
-    rank = source.meta["val"].ndim
+    rank = _rank(node.args[0])
     return rank == 4 and {dimension % rank for dimension in _listed(node.args[1])} == {2, 3}
+
+
+def _rank(node: Any) -> int:
+    return int(node.meta["val"].ndim)
 
 
 def _listed(value: Any) -> list[int]:

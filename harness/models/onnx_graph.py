@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "images", "scores"
 
+# It gives a linear layer over tokens the tensors and the weight of another layer, in the float graph alone, where the
+# quantizers of the INT8 graph are not in its way: then the two have different tensors, and a user's names are lost.
+_SKIPPED = ["fuse_matmul_add_bias_into_gemm_batched"]
+
 _OPSET = 18  # the exporter's own; TensorRT 8.6 to 11, OpenVINO and ONNX Runtime all read it
 
 
@@ -75,7 +79,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnx
     import onnxsim
 
-    made, same = onnxsim.simplify(model)
+    made, same = onnxsim.simplify(model, skipped_optimizers=_SKIPPED)
     if not same:
         raise InputError("onnxsim's simplified graph differs from the exported one: report the model to the project")
     del made.metadata_props[:]

@@ -40,7 +40,7 @@ def attention(
     return torch.matmul(torch.softmax(weights, dim=-1), value)
 
 
-def _added(first: Tensor, second: Any, *, alpha: float = 1) -> Tensor:
+def _added(first: Tensor, second: Any, *, alpha: float = 1) -> Any:
     if alpha == 1 or not isinstance(second, Tensor):
         return NotImplemented  # it stays as it is
     return torch.add(first, second * alpha)
@@ -51,7 +51,7 @@ def _product_added(bias: Tensor, first: Tensor, second: Tensor, *, beta: float =
     return torch.add(product if alpha == 1 else product * alpha, bias if beta == 1 else bias * beta)
 
 
-COMPOSITES: Mapping[Any, Callable[..., Tensor]] = MappingProxyType(
+COMPOSITES: Mapping[Any, Callable[..., Any]] = MappingProxyType(
     {
         _ATEN.scaled_dot_product_attention.default: attention,
         _ATEN.add.Tensor: _added,

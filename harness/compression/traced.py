@@ -13,10 +13,13 @@ from torch import fx, nn
 
 from contracts.errors import InputError
 from harness.compression.composites import COMPOSITES
+from harness.compression.created import follow_device
 from harness.compression.fold import fold_batch_norms
 from harness.models.quiet import quiet
 
 _ATEN = torch.ops.aten
+# Autocast gives a type that was not traced, and another machine another device.
+_CHECK = _ATEN._assert_tensor_metadata.default
 _COMPARED = 3  # another number of images than tracing saw
 # Folded layers add in another order, a few rounding errors a layer; a wrong axis or a missing term is far beyond.
 _TOLERANCE = 1e-3
@@ -48,6 +51,7 @@ def traced(model: nn.Module, input_shape: tuple[int, int, int]) -> fx.GraphModul
             f"{type(model).__name__} cannot be traced by torch.export ({type(error).__name__}: {reason}): its forward "
             "must not branch on the values of tensors, and must take batches of any size"
         ) from error
+    follow_device(network)
     fold_batch_norms(network)
     _check_same(model, network, input_shape)
     return network
@@ -62,8 +66,8 @@ def _check_same(model: nn.Module, network: fx.GraphModule, input_shape: tuple[in
     if not torch.allclose(found, wanted, rtol=0, atol=_TOLERANCE * largest, equal_nan=True):
         apart = float((found - wanted).abs().max())
         raise InputError(
-            f"{type(model).__name__} was traced as another function (scores up to {largest:.3g} are {apart:.3g} apart): its "
-            "forward must depend on the images alone, not on random numbers or on what it keeps from call to call"
+            f"{type(model).__name__} was traced as another function (scores up to {largest:.3g} are {apart:.3g} apart): "
+            "its forward must depend on the images alone, not on random numbers or on what it keeps from call to call"
         )
 
 
@@ -75,7 +79,7 @@ def _flat(exported: fx.GraphModule) -> fx.GraphModule:
         if node.op == "output":
             (scores,) = node.args[0]
             graph.output(copies[scores])
-        elif node.op != "call_module":  # the exporter's checks of the input's shape are its only modules
+        elif node.op != "call_module" and node.target is not _CHECK:  # the only modules check the input's shape
             copies[node] = graph.node_copy(node, copies.__getitem__)
             # A view needs memory in the order of the dimensions, which images in channels-last order have not.
             if node.target in _VIEWS:

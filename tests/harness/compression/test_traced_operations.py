@@ -83,6 +83,53 @@ def test_attention_taken_apart_is_the_same_function(causal: bool, boolean: bool)
     torch.testing.assert_close(traced(model, (4, 2, 3))(images), model(images))
 
 
+class Creates(nn.Module):
+    """Attention over tokens with all that a forward may make: a mask, positions, a token for every image, a cast."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = images.flatten(2).transpose(1, 2)
+        count = tokens.shape[1]
+        mask = torch.full((count, count), float("-inf")).triu(1)
+        positions = F.one_hot((torch.arange(count) + 1) % 4, 4).float()
+        first = torch.zeros(images.shape[0], count, 4)
+        weights = torch.softmax(tokens @ tokens.transpose(1, 2) + mask, -1)
+        mixed = F.scaled_dot_product_attention(weights @ tokens, tokens, tokens, is_causal=True)
+        return (mixed.float() + positions + first).sum(1)
+
+
+def test_what_a_forward_creates_follows_its_images() -> None:
+    network = traced(Creates().eval(), (4, 2, 3))
+    for node in network.graph.nodes:
+        devices = [value for value in (*node.args, *node.kwargs.values()) if isinstance(value, torch.device)]
+        assert not devices, node.format_node()
+    assert network.to("meta")(torch.empty(5, 4, 2, 3, device="meta")).device.type == "meta"
+
+
+def test_what_a_forward_creates_from_constants_is_a_buffer() -> None:
+    network = traced(Creates().eval(), (4, 2, 3))
+    made = [node.name for node in network.graph.nodes if node.op == "call_function" and not node.all_input_nodes]
+    assert made == []
+    masks = [buffer for buffer in network.buffers() if buffer.shape == (6, 6)]
+    assert {buffer.dtype for buffer in masks} == {torch.float32, torch.bool}
+
+
+def test_a_trace_runs_in_mixed_precision() -> None:
+    class Casts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            out: Tensor = self.conv(images).float().mean((2, 3))
+            return out
+
+    network, images = traced(settled(Casts()), (4, 2, 3)), pixels(3, 4, 2, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(images)
+    torch.testing.assert_close(found.float(), network(images), rtol=0.02, atol=0.02)
+    assert not torch.equal(found.float(), network(images)), "the convolution is to run in bfloat16"
+
+
 @pytest.mark.parametrize(
     ("layer", "axis"),
     [
@@ -114,7 +161,7 @@ def test_sums_and_means_that_are_no_residual_and_no_pool_are_left_alone() -> Non
 
         def forward(self, images: Tensor) -> Tensor:
             moved = images + self.shift * 2
-            return torch.add(moved, images, alpha=2).mean((1, 2, 3)).unsqueeze(1) + 1.0
+            return moved.mean((1, 2, 3)).unsqueeze(1) + 1.0
 
     assert quantized(Others(), (2, 4, 4)) == []
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _ONNX = "engine.onnx"
 
+ACTIVATION_BYTES = 256 * 2**20
+"""How much `activations` holds at a time: an eighth of the smallest boards' memory (2 GiB)."""
+
 
 class ONNXRuntime(Backend):
     """ONNX Runtime's CPU execution provider."""
@@ -105,7 +108,11 @@ class ONNXRuntimeEngine(Engine):
 
 
 def activations(
-    graph: onnx.ModelProto | Path, tensors: Sequence[str], *, threads: int = 0
+    graph: onnx.ModelProto | Path,
+    tensors: Sequence[str],
+    *,
+    threads: int = 0,
+    limit_bytes: int | None = ACTIVATION_BYTES,
 ) -> Callable[[Array], Iterator[tuple[str, Array]]]:
     """Return a function that shows images to a float graph and yields what its inner tensors hold.
 
@@ -116,9 +123,13 @@ def activations(
         graph: ONNX with one input that is no initializer.
         tensors: names of activations; the graph's input and output may be among them.
         threads: CPU threads; 0 leaves that to the runtime.
+        limit_bytes: what the tensors of one run may take together; None for whole batches. It does not hold for a
+            graph of one batch size, nor for a single image whose tensors take more.
 
     Returns:
-        A function of one batch of images. All of a batch's tensors are in memory at once.
+        A function of one batch of images. A batch whose tensors would take more than the limit is shown in several
+        runs, and each yields every name once, with the values of its images alone. How many images a run may take is
+        told from the first image of all.
 
     Raises:
         InputError: a name is none of the graph's, or ONNX Runtime refuses the graph.
@@ -139,12 +150,24 @@ def activations(
     given = {value.name for value in body.output}
     body.output.extend(types.get(name, onnx.ValueInfoProto(name=name)) for name in inner if name not in given)
     running = session(exposed, threads=threads, optimise=False)
+    (shape,) = (value.shape for value in running.get_inputs() if value.name == shown)
+    fixed = isinstance(shape[0], int)
+    images_per_run = 0
 
     def values(images: Array) -> Iterator[tuple[str, Array]]:
+        nonlocal images_per_run
         if shown in tensors:
             yield shown, images
-        if inner:
-            yield from zip(inner, running.run(inner, {shown: images}), strict=True)
+        if not inner:
+            return
+        if limit_bytes is None or fixed:
+            images_per_run = max(len(images), 1)
+        elif not images_per_run:
+            image_bytes = sum(found.nbytes for found in running.run(inner, {shown: images[:1]}))
+            images_per_run = max(limit_bytes // max(image_bytes, 1), 1)
+        for start in range(0, len(images), images_per_run):
+            part = images[start : start + images_per_run]
+            yield from zip(inner, running.run(inner, {shown: part}), strict=True)
 
     return values
 

@@ -31,10 +31,15 @@ def entropy_range(histogram: Histogram, bits: int) -> float:
     passed over: it can only win where the values are so few that the kept ones fill a single bin, which nothing can
     tell apart. Such a tensor keeps its peak.
 
+    The sign alone, one bit, is the same integer whatever the range: no divergence tells ranges apart, and it is the
+    mean magnitude.
+
     Args:
         histogram: has seen a value that is not zero.
         bits: width of the integers; one sign's 2^(bits-1) levels are compared with the values.
     """
+    if bits == 1:
+        return histogram.mean()
     counts = histogram.rebinned(_BINS)
     counts[0] = counts[1]
     kept = np.arange(max(_FIRST, 2 ** (bits - 1)), _BINS + 1)

@@ -64,6 +64,17 @@ class Histogram:
         """Return the counts up to the peak's bin, which is the last."""
         return self.counts[: int(self.peak / self.width) + 1]
 
+    def mean(self) -> float:
+        """Return the mean magnitude; not where nothing was seen.
+
+        It is the scale with which the sign loses least: T minimises the sum of (|x| - T)^2 (Rastegari et al. 2016,
+        XNOR-Net, arXiv 1603.05279). Values count as the middle of their bins, those of the first as zero.
+        """
+        used = self.used()
+        middle = np.arange(len(used)) + 0.5
+        middle[0] = 0.0
+        return min(float(used @ middle) / int(used.sum()) * self.width, self.peak)
+
     def rebinned(self, bins: int) -> npt.NDArray[np.float64]:
         """Return the counts in so many bins of equal width over [0, peak], the peak in the last; not for a zero peak.
 

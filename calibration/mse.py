@@ -20,11 +20,15 @@ Array = npt.NDArray[Any]
 def mse_range(histogram: Histogram, bits: int) -> float:
     """Return the edge of a bin with the smallest expected squared error, at most the peak.
 
+    One bit is the sign times the range, without a zero: the range is then the mean magnitude.
+
     Args:
         histogram: has seen a value that is not zero.
-        bits: width of the integers; the range is 2^(bits-1) - 1 steps long, and one step for a single bit.
+        bits: width of the integers; from 2 on the range is 2^(bits-1) - 1 steps long.
     """
-    errors = squared_errors(histogram.used(), max(2 ** (bits - 1) - 1, 1))
+    if bits == 1:
+        return histogram.mean()
+    errors = squared_errors(histogram.used(), 2 ** (bits - 1) - 1)
     return min(float(np.argmin(errors) + 1) * histogram.width, histogram.peak)
 
 

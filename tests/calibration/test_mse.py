@@ -64,7 +64,19 @@ def test_the_errors_are_the_sums_over_the_values(levels: int) -> None:
         assert found[reach - 1] == pytest.approx(sum(parts), rel=1e-9 if exact else 0.05)
 
 
-@pytest.mark.parametrize("bits", [1, 2, 8, 16])
+@pytest.mark.parametrize("calibrator", ["mse", "entropy"])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_one_bit_is_the_sign_times_the_mean_magnitude_which_loses_least(calibrator: str, name: str) -> None:
+    values = SAMPLES[name].astype(np.float32)
+    made = observer(calibrator, name, 1)
+    made.see(values)
+    magnitudes = np.abs(values).astype(np.float64)
+    assert made.range() == pytest.approx(magnitudes.mean(), rel=1e-3)
+    lost = [np.mean((magnitudes - reach) ** 2) for reach in (0.9 * made.range(), made.range(), 1.1 * made.range())]
+    assert min(lost) == lost[1]
+
+
+@pytest.mark.parametrize("bits", [2, 8, 16])
 @pytest.mark.parametrize("value", [1.1e-8, 0.7, 1.0, 3e38])
 def test_a_tensor_that_is_constant_where_it_is_not_zero_keeps_its_value(bits: int, value: float) -> None:
     made = observer("mse", "relu", bits)

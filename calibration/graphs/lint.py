@@ -8,7 +8,7 @@ Quantization"); `calibration.rules` places Q/DQ so that none of them is broken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from calibration.graphs import lint_errors, lint_warnings
@@ -55,10 +55,6 @@ class Finding:
     rule: str
     node: str
     sentence: str
-
-    def to_json(self) -> dict[str, str]:
-        """Return the finding as JSON values."""
-        return asdict(self)
 
 
 def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:

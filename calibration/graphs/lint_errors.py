@@ -37,7 +37,7 @@ def non_zero_zero_point(graph: QuantizedGraph) -> Faults:
 
     def fault(quantizer: Quantizer) -> str | None:
         if quantizer.zero_point is None:
-            return f"the zero point of {quantizer} depends on the images; make it a constant 0 of int8"
+            return f"the zero point of {quantizer} depends on the images; make it a constant int8 0 for TensorRT"
         if np.any(quantizer.zero_point.astype(np.float32) != 0):
             return f"the zero point of {quantizer} is not 0, which TensorRT refuses; quantize symmetrically"
         return None
@@ -76,7 +76,7 @@ def not_int8(graph: QuantizedGraph) -> Faults:
             return None
         if quantizer.element_type == TensorProto.INT32 and quantizer.node.output[0] in biases:
             return None
-        return f"{quantizer} is {name.lower()}, an INT8 engine needs int8; quantize to int8"
+        return f"{quantizer} is {name.lower()}, TensorRT needs int8; quantize to int8"
 
     return _each(graph, fault)
 
@@ -114,9 +114,8 @@ def per_channel_activation(graph: QuantizedGraph) -> Faults:
     def fault(quantizer: Quantizer) -> str | None:
         if quantizer.constant or not quantizer.per_channel:
             return None
-        return (
-            f"{quantizer} has {quantizer.scale.size} scales for an activation; give it one, as only weights take more"
-        )
+        count = quantizer.scale.size
+        return f"{quantizer} has {count} scales for an activation; give it one: TensorRT takes more for weights alone"
 
     return _each(graph, fault)
 
@@ -133,7 +132,7 @@ def weight_axis(graph: QuantizedGraph) -> Faults:
             yield (
                 weight.node,
                 f"{weight} scales the weight of {named(layer)} along axis {weight.axis}; "
-                f"quantize along {axis % rank}, the output channels",
+                f"quantize along {axis % rank}, the output channels, as TensorRT reads it",
             )
 
 
@@ -157,4 +156,7 @@ def quantized_bias(graph: QuantizedGraph) -> Faults:
         for bias in graph.biases(node):
             found = graph.dequantizer(bias)
             if found is not None:
-                yield node, f"the bias of {named(node)} is quantized by {found}; store it as floats"
+                yield (
+                    node,
+                    f"the bias of {named(node)} is quantized by {found}; store it as floats, which TensorRT reads",
+                )

@@ -1,6 +1,6 @@
 """Rules of `lint` for what costs speed: layers that run in float, fusions that are split, narrow convolutions.
 
-A rule yields (node, sentence).
+A rule yields (node, sentence), which says so where it holds on TensorRT and perhaps on no other runtime.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def split_fusion(graph: QuantizedGraph) -> Faults:
             if follower.op_type in _FUSED or _adds_constant(graph, follower):
                 yield (
                     quantizer.node,
-                    f"{quantizer} keeps {named(follower)} from being fused into {named(layer)}; "
+                    f"{quantizer} keeps TensorRT from fusing {named(follower)} into {named(layer)}; "
                     f"let '{called(follower)}' read '{quantizer.node.input[0]}' itself",
                 )
 
@@ -93,7 +93,7 @@ def float_residual(graph: QuantizedGraph) -> Faults:
             missing = missing or [node.input[1]]
         if missing:
             tensors = " and ".join(f"'{tensor}'" for tensor in missing)
-            yield node, f"{named(node)} reads {tensors} in float beside quantized values; quantize {tensors}"
+            yield node, f"{named(node)} reads {tensors} in float, so TensorRT does not add in INT8; quantize {tensors}"
 
 
 def _convolved(graph: QuantizedGraph, tensor: str, through: set[str]) -> bool:
@@ -137,7 +137,10 @@ def few_channels(graph: QuantizedGraph) -> Faults:
     for layer, channels in _widths(graph):
         few = {side: count for side, count in channels.items() if count < FEW_CHANNELS}
         if few:
-            yield layer, f"{named(layer)} has {_counted(few)}, too few to gain from INT8; widen it or keep it in float"
+            yield (
+                layer,
+                f"{named(layer)} has {_counted(few)}, too few to gain from INT8 on TensorRT; widen it or keep it float",
+            )
 
 
 def odd_channels(graph: QuantizedGraph) -> Faults:
@@ -145,7 +148,7 @@ def odd_channels(graph: QuantizedGraph) -> Faults:
     for layer, channels in _widths(graph):
         odd = {side: count for side, count in channels.items() if count % CHANNEL_MULTIPLE}
         if odd and min(channels.values()) >= FEW_CHANNELS:
-            yield layer, f"{named(layer)} has {_counted(odd)}, which INT8 runs slowly; round to a multiple of 8"
+            yield layer, f"{named(layer)} has {_counted(odd)}, slow in INT8 on TensorRT; round to a multiple of 8"
 
 
 def _counted(channels: dict[str, int]) -> str:

@@ -11,12 +11,14 @@ from planted_faults import FAULTS
 from quantized_drawings import Drawing, Model, between, find, read, residual, store
 
 from calibration.graphs.insert import insert
-from calibration.graphs.lint import RULES, Finding, lint, refuse_errors
+from calibration.graphs.lint import RULES, lint, refuse_errors
 from calibration.graphs.operations import operations
 from calibration.rules import places
 from contracts.errors import InputError
 
 pytestmark = pytest.mark.core
+
+EVERYWHERE = {"scale", "float-layer", "float-pool", "unquantized-input"}
 
 
 def test_a_healthy_graph_has_no_findings() -> None:
@@ -33,6 +35,7 @@ def test_a_planted_fault_is_found_and_nothing_else(fault: str) -> None:
     assert [(each.rule, each.node) for each in found] == [(rule, node)]
     assert found[0].severity == {name: severity for severity, name, _ in RULES}[rule]
     assert f"'{node}'" in found[0].sentence
+    assert ("TensorRT" in found[0].sentence) == (rule not in EVERYWHERE), "whose rule it is"
 
 
 def test_every_rule_is_planted() -> None:
@@ -176,11 +179,6 @@ def test_errors_come_first_and_refuse_the_graph_in_one_sentence() -> None:
     assert [each.severity for each in found] == ["error"] * 3 + ["warning"] * 2
     with pytest.raises(InputError, match=r"'images\.q'.* \(and 2 more errors\)$"):
         refuse_errors(found, "net.onnx")
-
-
-def test_a_finding_is_json() -> None:
-    finding = Finding("error", "scale", "q", "it is 0")
-    assert finding.to_json() == {"severity": "error", "rule": "scale", "node": "q", "sentence": "it is 0"}
 
 
 def parsed(model: Model) -> bool:

@@ -1,6 +1,6 @@
 """Tensors that a model's forward creates: buffers where they are the same for every batch, on its device where not.
 
-Tracing writes the device of the tracing machine into every `arange`, `ones` or `full`, so that the trace could not move.
+Tracing writes the device that it runs on into every `arange`, `ones` or `full`, and the trace could not move.
 """
 
 from __future__ import annotations

@@ -43,14 +43,15 @@ _WEIGHT = ".weight"
 def operations(graph: fx.Graph) -> dict[fx.Node, Operation]:
     """Return what every node computes for each image, in order; operators that no rule knows keep their own name.
 
-    A layer is named as in the model ("network.conv1"); what has no weight is named as its node ("add_1").
+    A layer is named as in the model ("network.conv1"); what has no weight is named as its node ("add_1"). What is
+    computed from no image is no operation but a constant.
     """
     constants: set[fx.Node] = set()
     found: dict[fx.Node, Operation] = {}
     taken: set[str] = set()
     for node in graph.nodes:
-        given = list(node.all_input_nodes)
-        if node.op == "get_attr" or (node.op == "call_function" and given and all(each in constants for each in given)):
+        made = node.op == "call_function" and all(each in constants for each in node.all_input_nodes)
+        if node.op == "get_attr" or made:
             constants.add(node)
         elif node.op == "call_function":
             inputs = tuple(Operand(tensor_name(each), each in constants) for each in _tensors(node))
@@ -68,6 +69,8 @@ def tensor_name(node: fx.Node) -> str:
 def _kind(node: fx.Node) -> str:
     target: Any = node.target
     kind = _KINDS.get(target)
+    if kind and (foreign := _other_type(node)):
+        return f"{kind} of {foreign}"
     if target in _PRODUCTS and _rank(node.args[1]) == 1:
         kind = None  # a product with a vector has no output channels
     if target in _ADAPTIVE_POOLS and set(_listed(node.args[1])) == {1}:
@@ -75,6 +78,12 @@ def _kind(node: fx.Node) -> str:
     if target is _ATEN.mean.dim and not _is_over_the_image(node):
         kind = None
     return kind or str(target)
+
+
+def _other_type(node: fx.Node) -> str | None:
+    """Return the number type of an input that is not float32: indices are int64, say."""
+    types = (each.meta["val"].dtype for each in _tensors(node))
+    return next((str(each).removeprefix("torch.") for each in types if each != torch.float32), None)
 
 
 def _is_over_the_image(node: fx.Node) -> bool:

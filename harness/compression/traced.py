@@ -66,8 +66,8 @@ def _check_same(model: nn.Module, network: fx.GraphModule, input_shape: tuple[in
     if not torch.allclose(found, wanted, rtol=0, atol=_TOLERANCE * largest, equal_nan=True):
         apart = float((found - wanted).abs().max())
         raise InputError(
-            f"{type(model).__name__} was traced as another function (scores up to {largest:.3g} are {apart:.3g} apart): "
-            "its forward must depend on the images alone, not on random numbers or on what it keeps from call to call"
+            f"{type(model).__name__} was traced as another function (scores up to {largest:.3g} are {apart:.3g} "
+            "apart): its forward must depend on the images alone, not on random numbers or what it keeps between calls"
         )
 
 

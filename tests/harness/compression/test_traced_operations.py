@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 
 import torch
 from small_networks import pixels, settled
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from calibration.rules import Place, places
@@ -111,6 +111,29 @@ def test_what_a_forward_creates_from_constants_is_a_buffer() -> None:
     assert made == []
     masks = [buffer for buffer in network.buffers() if buffer.shape == (6, 6)]
     assert {buffer.dtype for buffer in masks} == {torch.float32, torch.bool}
+
+
+def test_only_float_tensors_that_depend_on_the_images_are_quantized() -> None:
+    class Numbers(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            best = images.flatten(2).argmax(2)
+            moved = best + images.flatten(2).argmin(2)  # a sum of integers
+            return F.one_hot(moved % 4, 4).float().mean(1) + torch.full((4,), 0.5) + moved.float()
+
+    assert quantized(Numbers(), (4, 2, 3)) == [("Add", 0, False), ("Add", 1, False)]
+    kinds = [operation.kind for operation in operations(traced(Numbers().eval(), (4, 2, 3)).graph).values()]
+    assert [kind for kind in kinds if kind.startswith("Add")] == ["Add of int64", "Add", "Add"]
+
+
+def test_a_tensor_without_inputs_is_a_constant() -> None:
+    graph = fx.Graph()
+    images = graph.placeholder("images")
+    shift = graph.call_function(torch.ops.aten.ones.default, ([4],))
+    graph.output(graph.call_function(torch.ops.aten.add.Tensor, (images, shift)))
+    for node, value in ((images, torch.zeros(2, 4)), (shift, torch.ones(4))):
+        node.meta["val"] = value
+    (found,) = operations(graph).values()
+    assert [operand.constant for operand in found.inputs] == [False, True]
 
 
 def test_a_trace_runs_in_mixed_precision() -> None:

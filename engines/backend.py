@@ -16,6 +16,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
 GraphKind = Literal["float", "int8", "fp16", "bf16"]
+GRAPH_KINDS: tuple[GraphKind, ...] = ("float", "int8", "fp16", "bf16")
 """The graphs that engines are built from: all quantizers off, explicit Q/DQ, or typed in half precision."""
 
 

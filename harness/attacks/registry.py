@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib import import_module
 from typing import Any
 
@@ -52,6 +52,12 @@ def attack(name: str, settings: Mapping[str, Any]) -> Attack | BlackBoxAttack:
         first = error.errors()[0]
         raise InputError(f"attack.{name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     return made
+
+
+def settings_of(made: Attack | BlackBoxAttack) -> dict[str, Any]:
+    """Return every hyper-parameter of an attack, defaults included."""
+    way: Any = made
+    return asdict(way)
 
 
 def _kind(name: str) -> Any:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import Asked, add, again_option, engine_options, eval_options, experiment_options, json_option
+from harness.cli.options import (
+    Asked,
+    add,
+    again_option,
+    calibration_options,
+    engine_options,
+    eval_options,
+    experiment_options,
+    json_option,
+)
 
 
 @click.command("eval")
 @experiment_options
+@calibration_options
 @engine_options
 @add(eval_options)
 @again_option

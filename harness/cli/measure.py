@@ -8,6 +8,7 @@ from harness.cli.options import (
     Asked,
     add,
     again_option,
+    calibration_options,
     engine_options,
     experiment_options,
     json_option,
@@ -18,6 +19,7 @@ from harness.cli.options import (
 
 @click.command()
 @experiment_options
+@calibration_options
 @engine_options
 @add(measure_options)
 @valid_option

@@ -63,11 +63,11 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
 
     progress = _progress(console, asked.verbosity)
     command = shlex.join(["harness", *sys.argv[1:]])
-    context = Context(resolved.name, experiment, folder, asked.data_dir, progress, command)
+    context = Context(resolved.name, experiment, folder, asked.data_dir, progress, command, resolved.experiment)
     if asked.data_dir is not None:
         _ = context.source  # a wrong --data-dir is wrong even where nothing needs the images
     with locked(folder):
-        record(resolved)
+        taken_back = record(resolved)
         log(folder, f"begin: {command}")
         try:
             journey = Journey(context, say)
@@ -76,6 +76,8 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
                 console.print(f"everything in {folder} is up to date", markup=False, highlight=False, soft_wrap=True)
         except HarnessError as error:
             log(folder, f"error: {error}")
+            if isinstance(error, InputError):
+                taken_back()  # a setting that was refused must not be refused again without being asked for
             raise
         except KeyboardInterrupt:
             log(folder, "interrupted")

@@ -43,8 +43,9 @@ def _print_ranking(found: Sensitivity) -> None:
     from rich.table import Table
 
     click.echo(
-        f"what quantizing one layer alone costs, in points of accuracy ({found.images} held-out training images; "
-        f"float: clean {100 * found.clean:.2f} %, robust {100 * found.robust:.2f} %)"
+        f"what quantizing one layer alone costs, in points of accuracy ({found.images} training images that did not "
+        f"calibrate, the model before fine-tuning; float: clean {100 * found.clean:.2f} %, "
+        f"robust {100 * found.robust:.2f} %)"
     )
     table = Table()
     table.add_column("layer", overflow="fold")
@@ -58,7 +59,7 @@ def _print_ranking(found: Sensitivity) -> None:
 def _print_mixed(mixed: MixedPrecision) -> None:
     click.echo(
         f"all {mixed.layers} layers quantized cost {mixed.all_quantized.clean:+.2f} points clean and "
-        f"{mixed.all_quantized.robust:+.2f} robust ({mixed.images} held-out training images)"
+        f"{mixed.all_quantized.robust:+.2f} robust ({mixed.images} training images that did not calibrate)"
     )
     if not mixed.keep_float:
         click.echo("no layer needs to stay in float")
@@ -72,3 +73,7 @@ def _print_mixed(mixed: MixedPrecision) -> None:
             f"{mixed.backend}, batch {batch}: p50 {int8_ms:.3f} ms all INT8, {mixed_ms:.3f} ms mixed "
             f"({100 * (mixed_ms / int8_ms - 1):+.1f} %)"
         )
+    for doubt in mixed.doubts:
+        click.echo(f"these times are not valid: {doubt}")
+    if not mixed.p50_ms:
+        click.echo("no times: no INT8 engine can be built of this width, or by this backend")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.options import Asked, experiment_options, json_option, valid_option
+from harness.cli.options import Asked, calibration_options, experiment_options, json_option, valid_option
 
 
 @click.command()
 @experiment_options
+@calibration_options
 @valid_option
 @json_option
 def run(asked: Asked, require_valid: bool, as_json: bool) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from harness.data.dataset import Images, Labels
 
 Kind = Literal["clean", "adversarial", "mixed"]
+CALIBRATION_DATA: tuple[Kind, ...] = ("clean", "adversarial", "mixed")
+"""What may be shown of the training split; any other kind is the name of a file."""
 
 _BATCH = 125  # of the attack; larger ones are slower on a small CPU
 
@@ -53,7 +55,7 @@ class CalibrationImages:
 
 def source(context: Context) -> ExternalInput:
     """Return what the calibration images come from, as an input of artifacts."""
-    given = context.experiment.data.calibration
+    given = context.lasting.data.calibration
     if given is None:
         return context.data_input
     path = Path(given)
@@ -62,8 +64,10 @@ def source(context: Context) -> ExternalInput:
 
 def settings(context: Context, kind: Kind) -> Mapping[str, Any]:
     """Return every setting that decides which images these are."""
-    experiment = context.experiment
+    experiment = context.lasting
     found: dict[str, Any] = {"seed": experiment.seed, "samples": experiment.data.calibration_samples, "data": kind}
+    if experiment.data.calibration is not None:
+        found["file"] = Path(experiment.data.calibration).name
     if kind != "clean":
         name, epsilon = experiment.eval.attack[0], experiment.eval.epsilon[0]
         found["attack"] = {"name": name, "epsilon": epsilon, **asdict(_attack(context))}
@@ -81,7 +85,7 @@ def calibration_images(context: Context, model: nn.Module | None, kind: Kind | N
     Raises:
         InputError: there are no such images, or adversarial ones are wanted without a model or without labels.
     """
-    experiment = context.experiment
+    experiment = context.lasting
     kind = kind or experiment.quantize.calibration_data
     if experiment.data.calibration is not None:
         if kind != "clean":
@@ -128,7 +132,7 @@ def _from_file(context: Context, path: Path) -> CalibrationImages:
     from harness.data.images_file import read_images
 
     images = read_images(path)
-    ids = _drawn(np.zeros(len(images), np.int64), context.experiment.data.calibration_samples, context.experiment.seed)
+    ids = _drawn(np.zeros(len(images), np.int64), context.lasting.data.calibration_samples, context.lasting.seed)
     return CalibrationImages(images[ids], ids, path.name)
 
 
@@ -142,14 +146,14 @@ def _drawn(labels: Labels, count: int, seed: int) -> Labels:
 def _attack(context: Context) -> Any:
     from harness.attacks.registry import attack
 
-    name = context.experiment.eval.attack[0]
-    return attack(name, context.experiment.attack.get(name, {}))
+    name = context.lasting.eval.attack[0]
+    return attack(name, context.lasting.attack.get(name, {}))
 
 
 def _attacked(context: Context, model: nn.Module, images: Images, labels: Labels, ids: Labels) -> Images:
     from harness.attacks.run import adversarial_images
 
-    attack, experiment = _attack(context), context.experiment
+    attack, experiment = _attack(context), context.lasting
     found = []
     with context.progress.bar("attacking calibration images", len(images)) as advance:
         for start in range(0, len(images), _BATCH):

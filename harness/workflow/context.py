@@ -30,6 +30,7 @@ class Context:
         data_dir: where `--data-dir` says data sets lie.
         progress: where long work reports.
         command: the command line that reproduces this.
+        recorded: the settings as the run folder records them, without those of this command alone; None if equal.
     """
 
     name: str
@@ -38,6 +39,12 @@ class Context:
     data_dir: Path | None
     progress: Progress
     command: str
+    recorded: Experiment | None = None
+
+    @property
+    def lasting(self) -> Experiment:
+        """The settings that decide what models are made of: an option of one command must not train another one."""
+        return self.recorded or self.experiment
 
     @cached_property
     def source(self) -> Source:

@@ -28,8 +28,12 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
-def _names(value: Any) -> Any:
-    return value if value == "auto" else tuple(sorted(set(_listed(value))))
+def _listed_unless_auto(value: Any) -> Any:
+    return value if value == "auto" else _listed(value)
+
+
+def _in_order(value: Any) -> Any:
+    return value if value == "auto" else tuple(sorted(set(value)))
 
 
 def _among(kind: str, known: tuple[str, ...]) -> BeforeValidator:
@@ -69,7 +73,9 @@ Precisions = Annotated[tuple[Annotated[Precision, _among("precision", PRECISIONS
 Attacks = Annotated[tuple[Annotated[str, _among("attack", attacks.NAMES)], ...], _LISTED, _DISTINCT]
 Epsilons = Annotated[tuple[Epsilon, ...], _LISTED, _DISTINCT]
 Arms = Annotated[tuple[Annotated[str, _among("arm", ARMS)], ...], _LISTED, _DISTINCT]
-KeepFloat = Annotated[Literal["auto"] | tuple[str, ...], BeforeValidator(_names)]
+KeepFloat = Annotated[
+    Literal["auto"] | tuple[str, ...], BeforeValidator(_listed_unless_auto), AfterValidator(_in_order)
+]
 Batches = Annotated[tuple[AtLeastOne, ...], _LISTED, _DISTINCT]
 
 
@@ -151,7 +157,7 @@ class Finetune(Learning):
 
 
 class Build(Section):
-    """Which engines; a section of a backend's own name holds its options."""
+    """Which engines."""
 
     precision: Precisions = ("int8",)
     backend: Backends = (backends.AUTO,)

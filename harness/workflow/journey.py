@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from calibration.graphs.qdq import DEPLOYED_BITS
 from contracts.errors import InputError, InvalidMeasurementError
-from engines.backend import Precision
+from engines.backend import GRAPH_KINDS, Precision
 from engines.registry import backend as find_backend
 from engines.registry import choose
 from harness.attacks.registry import needs_gradient
@@ -18,7 +19,7 @@ from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments, KnownFragments, doubts
 from harness.workflow.ledger import Ledger, Say
 from harness.workflow.origin import Trained, origin
-from harness.workflow.stages import assemble, build, evaluate, keep_float, measure, sensitivity
+from harness.workflow.stages import assemble, build, evaluate, export, keep_float, measure, sensitivity
 from harness.workflow.stages.keep_float import MixedPrecision
 from harness.workflow.stages.sensitivity import Sensitivity
 
@@ -63,6 +64,10 @@ class Journey:
         Raises:
             InputError: this model has no such stage.
         """
+        if stage == export.NAME:
+            for kind in GRAPH_KINDS:
+                if why := self.origin.missing(kind):
+                    self._say(stage, f"no graphs/{kind}: {why}")
         for task in self.engines() if stage == build.NAME else self.origin.stage(stage):
             self._ledger.ensure(task, again=again)
 
@@ -76,16 +81,20 @@ class Journey:
         return sensitivity.read(self._ledger.ensure(task, again=again))
 
     def mixed_precision(self) -> MixedPrecision | None:
-        """Return which layers were chosen to stay in float and what that costs; None where none are to be chosen."""
+        """Return which layers were chosen to stay in float and what that costs; None where none are to be chosen.
+
+        The times are missing where no INT8 engine can be built: of other widths, or by a backend without INT8.
+        """
         if not isinstance(self.origin, Trained) or self._context.experiment.quantize.keep_float != "auto":
             return None
         ranges = self._ledger.ensure(self.origin.ranges)
-        if not ranges.info("keep_float"):
+        backend, _ = choose(self._context.experiment.build.backend[0])
+        deployed = self._context.experiment.quantize.bits == DEPLOYED_BITS
+        if not ranges.info("keep_float") or not deployed or "int8" not in find_backend(backend).precisions:
             return keep_float.read(ranges, None)
-        backend, reason = choose(self._context.experiment.build.backend[0])
-        self._say(build.NAME, reason)
+        origin = self.origin
         task = keep_float.latency_task(
-            self._context, self.origin.pruned, self.origin.calibrated, self.origin.ranges, backend
+            self._context, origin.pruned, origin.calibrated, origin.ranges, backend, self._device
         )
         return keep_float.read(ranges, self._ledger.ensure(task))
 

@@ -126,6 +126,8 @@ class Ledger:
             if reason:
                 return reason
         for given, entry in zip(task.inputs, recorded[len(task.parents) :], strict=True):
+            if given.kind != entry["kind"]:
+                return f"it was made from a {entry['kind']} and is made from a {given.kind} now"
             digest = given.digest()
             if digest is not None and digest != entry["sha256"]:
                 return f"the {given.kind} changed"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Protocol
 
+from calibration.graphs.qdq import DEPLOYED_BITS
 from contracts.errors import InputError
-from engines.backend import GraphKind
+from engines.backend import GRAPH_KINDS, GraphKind
 from harness.workflow.artifact import Task
 from harness.workflow.context import Context
 from harness.workflow.stages import export, finetune, given, keep_float, prune, quantize, sensitivity, train, typed
@@ -21,6 +22,9 @@ class Origin(Protocol):
 
     def graph(self, kind: GraphKind) -> Task:
         """Return the model as a graph of that kind."""
+
+    def missing(self, kind: GraphKind) -> str | None:
+        """Return why this model has no graph of that kind; None where it has one."""
 
     def stage(self, name: str) -> list[Task]:
         """Return what a stage before the engines makes.
@@ -69,6 +73,13 @@ class Trained:
         """The final weights and ranges: float and twin at once."""
         return finetune.task(self._context, self.pruned, self.ranges)
 
+    def missing(self, kind: GraphKind) -> str | None:
+        """Return why there is no graph of that kind; see `Origin.missing`."""
+        bits = self._context.experiment.quantize.bits
+        return (
+            f"quantize.bits is {bits}, which is simulated alone" if kind == "int8" and bits != DEPLOYED_BITS else None
+        )
+
     def graph(self, kind: GraphKind) -> Task:
         """Return the final model as a graph of that kind."""
         if kind in ("fp16", "bf16"):
@@ -80,7 +91,7 @@ class Trained:
         if name == prune.NAME and self._context.experiment.prune.method == "none":
             raise InputError("there is nothing to prune: set prune.method, for example with --set prune.method=l1")
         if name == export.NAME:
-            return [self.graph(kind) for kind in ("float", "int8", "fp16", "bf16")]
+            return _graphs(self)
         return [
             {
                 train.NAME: lambda: self.base,
@@ -114,6 +125,12 @@ class Given:
             )
         return quantize.task(self._context, self.final, kept)
 
+    def missing(self, kind: GraphKind) -> str | None:
+        """Return why there is no graph of that kind; see `Origin.missing`."""
+        data = self._context.experiment.data
+        looks = kind in ("int8", "fp16") and data.calibration is None and data.name == "npz" and data.path is None
+        return "it needs images to look at: name a file with --calibration" if looks else None
+
     def graph(self, kind: GraphKind) -> Task:
         """Return the given model as a graph of that kind."""
         if kind in ("fp16", "bf16"):
@@ -123,13 +140,17 @@ class Given:
     def stage(self, name: str) -> list[Task]:
         """Return what a stage makes; see `Origin.stage`."""
         if name == export.NAME:
-            return [self.graph(kind) for kind in ("float", "int8", "fp16", "bf16")]
+            return _graphs(self)
         if name == quantize.NAME:
             return [self.ranges]
         raise InputError(
             f"the model is the ONNX file {self._context.experiment.model.onnx}, which has no gradients: {name} needs a "
             "torch model; quantize, export, build, eval and measure work"
         )
+
+
+def _graphs(model: Origin) -> list[Task]:
+    return [model.graph(kind) for kind in GRAPH_KINDS if model.missing(kind) is None]
 
 
 def origin(context: Context) -> Origin:

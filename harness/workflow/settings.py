@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,6 +26,8 @@ DEFAULT = "digits"
 DEFAULT_FILE = "harness.toml"
 RECORD = "experiment.toml"
 RUNS = Path("runs")
+
+_WHICH_MODEL = frozenset({"name", "factory", "onnx"})
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str], 
                     "--workspace"
                 )
     if onnx is not None:
+        if source == workspace / RECORD and "onnx" not in values.get("model", {}):
+            raise InputError(f"{workspace} holds a model that is not an ONNX file: choose another --workspace")
         values["model"] = {"onnx": str(onnx)}
     for override in overrides:
         _override(values, override)
@@ -116,12 +120,22 @@ def check(values: Mapping[str, Any], where: str) -> Experiment:
         raise InputError(f"{where}: {error}") from error
 
 
-def record(resolved: Resolved) -> None:
-    """Write the resolved experiment into the run folder."""
+def record(resolved: Resolved) -> Callable[[], None]:
+    """Write the resolved experiment into the run folder; return what puts the former record back."""
     import tomli_w
 
+    path = resolved.workspace / RECORD
+    former = path.read_text(encoding="utf-8") if path.exists() else None
+
+    def take_back() -> None:
+        if former is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_text(path, former)
+
     values = {"name": resolved.name, **resolved.experiment.model_dump(mode="json", exclude_none=True)}
-    write_text(resolved.workspace / RECORD, tomli_w.dumps(values))
+    write_text(path, tomli_w.dumps(values))
+    return take_back
 
 
 def _named(name: str) -> tuple[str, Path, dict[str, Any]]:
@@ -160,6 +174,9 @@ def _override(values: dict[str, Any], override: str) -> None:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
             raise InputError(f"--set {override!r}: {section} is a value, not a section")
+    if sections == ["model"] and key in _WHICH_MODEL:
+        for other in _WHICH_MODEL - {key}:
+            place.pop(other, None)  # a model is one of these: naming one takes the others back
     place[key] = value
 
 

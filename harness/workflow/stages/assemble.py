@@ -13,6 +13,7 @@ from calibration.table import CalibrationTable
 from contracts.files import sha256_json, write_text
 from engines.backend import EngineManifest
 from harness import __version__
+from harness.attacks.registry import needs_gradient
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
@@ -75,7 +76,7 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "robustness": attacks,
             "robustness_reason": None if attacks else _why_no_attack(fragments),
             **_measurement(fragments),
-            "warnings": fragments.engine.manifest["info"].get("warnings", ()),
+            "warnings": [*fragments.engine.manifest["info"].get("warnings", ()), *_left_out(context, fragments)],
         }
     )
     return document.to_json()
@@ -95,13 +96,22 @@ def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
         "dataset": experiment.data.name,
         "backend": engine["backend"],
         "precision": engine["precision"],
-        "sparsity": experiment.sparsity,
+        "sparsity": experiment.sparsity if experiment.model.onnx is None else 0.0,
         "seed": experiment.seed,
         "parameters": fragments.final.info("parameters") if fragments.final else None,
         "macs": fragments.final.info("macs") if fragments.final else None,
         "classes": engine["classes"],
         "input_shape": engine["input_shape"],
     }
+
+
+def _left_out(context: Context, fragments: Fragments) -> list[str]:
+    """Return a sentence on the attacks that were asked for beside those that ran, but need gradients."""
+    settings = context.experiment.eval
+    skipped = [name for name in settings.attack if context.experiment.model.onnx and needs_gradient(name)]
+    if not skipped or not fragments.attacks:
+        return []
+    return [f"{', '.join(skipped)} did not run: a given ONNX graph has no gradients, so robustness is untested by them"]
 
 
 def _quantization(fragments: Fragments) -> Mapping[str, Any] | None:

@@ -94,9 +94,9 @@ def attack_task(
 def hyper_parameters(context: Context, attack: str) -> Mapping[str, Any]:
     """Return every hyper-parameter of an attack, defaults included."""
     from harness.attacks.registry import attack as find_attack
+    from harness.attacks.registry import settings_of
 
-    found: Any = find_attack(attack, context.experiment.attack.get(attack, {}))
-    return asdict(found)
+    return settings_of(find_attack(attack, context.experiment.attack.get(attack, {})))
 
 
 def _evaluated(context: Context) -> Split:

@@ -65,7 +65,8 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
             title="fine-tuning",
         )
         twin.fit_weights()
-        table = twin.table(table.method, table.images, table.sample_ids)
+        method = "moving average" if settings.ranges == "moving-average" else table.method
+        table = twin.table(method, table.images, table.sample_ids)
     save_weights(twin.weights(), folder / saved_models.WEIGHTS)
     table.write(folder / saved_models.TABLE)
     if (structure := pruned.folder / saved_models.STRUCTURE).exists():

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from calibration.table import CalibrationTable
+from contracts.errors import InputError
 from contracts.files import sha256_file
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, ExternalInput, Made, Task
@@ -22,7 +23,7 @@ def float_task(context: Context) -> Task:
         stage=export.NAME,
         path="graphs/float",
         kind="onnx",
-        settings={"graph": "float", "given": True},
+        settings={"graph": "float", "given": path.name},
         make=lambda folder, _: _read(context, folder, path),
         inputs=(
             ExternalInput("ONNX file", lambda: sha256_file(path) if path.is_file() else None),
@@ -44,8 +45,9 @@ def int8_task(float_graph: Task, ranges: Task) -> Task:
 
 
 def _read(context: Context, folder: Path, path: Path) -> Made:
+    import onnx
+
     from engines.loading import graph_signature
-    from engines.macs import layer_macs
     from harness.data.images_file import read_images
     from harness.models.onnx_file import read_given
 
@@ -59,9 +61,20 @@ def _read(context: Context, folder: Path, path: Path) -> Made:
     return {
         "input_shape": list(input_shape),
         "classes": classes,
-        "macs": sum(layer_macs(folder / saved_models.GRAPH).values()),
-        "parameters": sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
+        "macs": _macs(folder / saved_models.GRAPH),
+        "parameters": sum(
+            math.prod(tensor.dims) for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT
+        ),
     }
+
+
+def _macs(graph: Path) -> int | None:
+    from engines.macs import multiplying_layers
+
+    try:
+        return sum(layer.macs for layer in multiplying_layers(graph))
+    except InputError:  # a shape that cannot be inferred is no reason to refuse the graph
+        return None
 
 
 def _insert(folder: Path, parents: tuple[Artifact, ...]) -> Made:

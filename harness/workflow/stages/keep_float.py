@@ -1,4 +1,4 @@
-"""Keep float: as few layers in float as the allowed drop needs, and what that costs on the engine."""
+"""Keep float: the most sensitive layers, as many as the allowed drop needs, and what that costs on the engine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contracts.files import write_json
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
+from harness.workflow.fragments import FOLDER
 from harness.workflow.stages import quantize, sensitivity
 from harness.workflow.stages.sensitivity import Cost
 
@@ -27,11 +28,12 @@ class MixedPrecision:
     Attributes:
         keep_float: their names, the most sensitive first.
         layers: how many layers there are.
-        images: how many held-out training images judged.
+        images: how many training images judged, none of which calibrated.
         chosen: the drop with these layers in float, in points.
         all_quantized: the drop with none.
         backend: whose engines were timed; None where no layer stays in float.
         p50_ms: batch size, and the median latency of the engine that is INT8 throughout and of the mixed one.
+        doubts: why these times are not valid; nothing where they are.
     """
 
     keep_float: tuple[str, ...]
@@ -41,6 +43,7 @@ class MixedPrecision:
     all_quantized: Cost
     backend: str | None
     p50_ms: tuple[tuple[int, float, float], ...]
+    doubts: tuple[str, ...]
 
 
 def read(ranges: Artifact, latency: Artifact | None) -> MixedPrecision:
@@ -54,6 +57,7 @@ def read(ranges: Artifact, latency: Artifact | None) -> MixedPrecision:
         all_quantized=Cost(**ranges.info("all_quantized")),
         backend=latency.info("backend") if latency else None,
         p50_ms=tuple((each["batch"], each["int8"], each["mixed"]) for each in times),
+        doubts=tuple(latency.info("doubts")) if latency else (),
     )
 
 
@@ -63,7 +67,7 @@ def task(context: Context, pruned: Task, calibrated: Task, ranking: Task) -> Tas
         stage=quantize.NAME,
         path="calibration/mixed-precision",
         kind="calibration",
-        settings={"max_drop": context.experiment.quantize.max_drop, **sensitivity.settings(context)},
+        settings={"max_drop": context.lasting.quantize.max_drop, **sensitivity.settings(context)},
         make=lambda folder, parents: _choose(context, folder, parents),
         parents=(pruned, calibrated, ranking),
         inputs=(context.data_input,),
@@ -80,7 +84,7 @@ def _choose(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Ma
     with context.progress.bar("keeping layers in float", len(order)) as advance:
         for kept in range(len(order) + 1):
             steps.append(judged.cost(f"{kept} layers in float", order[:kept]))
-            if steps[-1].worse <= context.experiment.quantize.max_drop:
+            if steps[-1].worse <= context.lasting.quantize.max_drop:
                 break
             advance(1)
     chosen = order[: len(steps) - 1]
@@ -95,14 +99,14 @@ def _choose(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Ma
     }
 
 
-def latency_task(context: Context, pruned: Task, calibrated: Task, ranges: Task, backend: str) -> Task:
+def latency_task(context: Context, pruned: Task, calibrated: Task, ranges: Task, backend: str, device: str) -> Task:
     """Return how the latency of the mixed engine is held against the one that is INT8 throughout."""
     measure = context.experiment.measure
     return Task(
         stage=quantize.NAME,
-        path="calibration/mixed-precision-latency",
+        path=f"{FOLDER}/{device}/mixed-precision-latency-{backend}",
         kind="latency of mixed precision",
-        settings={"backend": backend, "measure": measure.model_dump(mode="json")},
+        settings={"backend": backend, "device": device, "measure": measure.model_dump(mode="json")},
         make=lambda folder, parents: _compare(context, folder, parents, backend),
         parents=(pruned, calibrated, ranges),
     )
@@ -110,19 +114,21 @@ def latency_task(context: Context, pruned: Task, calibrated: Task, ranges: Task,
 
 def _compare(context: Context, folder: Path, parents: tuple[Artifact, ...], backend: str) -> Made:
     pruned, calibrated, ranges = parents
-    p50_ms = {}
+    p50_ms, doubtful = {}, []
     for name, ranged in (("int8", calibrated), ("mixed", ranges)):
         table = CalibrationTable.read(ranged.folder / saved_models.TABLE)
         twin = saved_models.calibrated(saved_models.load(context, pruned), pruned, table)
-        p50_ms[name] = _p50_ms(context, folder, twin, pruned, backend)
+        p50_ms[name], reasons = _p50_ms(context, folder, twin, pruned, backend)
+        doubtful += reasons
     batches = [batch for batch in p50_ms["int8"] if batch in p50_ms["mixed"]]
     found = [{"batch": batch, **{name: times[batch] for name, times in p50_ms.items()}} for batch in batches]
-    write_json(folder / "p50_ms.json", found)
-    return {"backend": backend, "p50_ms": found}
+    return {"backend": backend, "p50_ms": found, "doubts": list(dict.fromkeys(doubtful))}
 
 
-def _p50_ms(context: Context, folder: Path, twin: Twin, pruned: Artifact, backend: str) -> dict[int, float]:
-    """Return the median latency by batch size of the engine that a twin becomes."""
+def _p50_ms(
+    context: Context, folder: Path, twin: Twin, pruned: Artifact, backend: str
+) -> tuple[dict[int, float], list[str]]:
+    """Return the median latency by batch size of the engine that a twin becomes, and why it is not valid."""
     import json
     import tempfile
 
@@ -149,4 +155,6 @@ def _p50_ms(context: Context, folder: Path, twin: Twin, pruned: Artifact, backen
             scratch=Path(scratch),
             progress=context.progress,
         )
-    return {latency.batch: latency.p50_ms for latency in measured.latencies if latency.p50_ms is not None}
+    times = {latency.batch: latency.p50_ms for latency in measured.latencies if latency.p50_ms is not None}
+    invalid = [reason for latency in measured.latencies if not latency.valid for reason in latency.reasons]
+    return times, invalid + ([] if measured.device.valid else list(measured.device.reasons))

@@ -12,8 +12,10 @@ import numpy as np
 from calibration.table import CalibrationTable
 from contracts.errors import InputError
 from contracts.files import read_json, write_json
+from harness.attacks.registry import attack, settings_of
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.calibration_images import CALIBRATION_DATA
 from harness.workflow.context import Context
 from harness.workflow.stages import quantize
 
@@ -53,7 +55,7 @@ class Sensitivity:
 
     Attributes:
         costs: the most costly first.
-        images: how many held-out training images judged.
+        images: how many training images judged, none of which calibrated.
         clean: the float model's accuracy on them, as a fraction.
         robust: its robust accuracy on them.
     """
@@ -79,15 +81,13 @@ def task(context: Context, pruned: Task, calibrated: Task) -> Task:
 
 def settings(context: Context) -> Mapping[str, Any]:
     """Return every setting that decides what a quantized model is judged by."""
-    from harness.workflow.stages.evaluate import hyper_parameters
-
-    experiment = context.experiment
-    attack = experiment.eval.attack[0]
+    experiment = context.lasting
+    name = experiment.eval.attack[0]
     return {
         "seed": experiment.seed,
         "samples": experiment.quantize.sensitivity_samples,
-        "attack": attack,
-        "hyper_parameters": hyper_parameters(context, attack),
+        "attack": name,
+        "hyper_parameters": settings_of(attack(name, experiment.attack.get(name, {}))),
         "epsilon": experiment.eval.epsilon[0],
     }
 
@@ -113,7 +113,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
 
 
 class Judged:
-    """A model whose quantized versions are judged on held-out training images, each by attacks on itself.
+    """A model whose quantized versions are judged on training images that did not calibrate, each by attacks on itself.
 
     Args:
         context: of the experiment.
@@ -128,7 +128,7 @@ class Judged:
         self._table = table
         channels, height, width = checkpoint.info("input_shape")
         self._network = traced(saved_models.load(context, checkpoint), (channels, height, width))
-        self._split = _held_out(context, table.sample_ids)
+        self._split = _not_calibrating(context, table)
         twin = self.twin(())
         self.layers = tuple(dict.fromkeys(place.operation for place in twin.places))
         self._float = self._accuracy(twin.quantize(False))
@@ -152,14 +152,14 @@ class Judged:
         """Return the twin with these layers in float, its scales the table's."""
         from harness.compression.twin import Twin
 
-        twin = Twin(self._network, self._table.bits, keep_float)
+        # Layers that the table leaves out stay in float too: it has no scales for them.
+        twin = Twin(self._network, self._table.bits, {*keep_float, *self._table.keep_float})
         return twin.load_scales(self._table.tensors)
 
     def _accuracy(self, twin: Twin) -> tuple[float, float]:
-        from harness.attacks.registry import attack
         from harness.robustness.differentiable import clean_and_robust
 
-        experiment = self._context.experiment
+        experiment = self._context.lasting
         name = experiment.eval.attack[0]
         return clean_and_robust(
             twin.requires_grad_(False),
@@ -170,16 +170,18 @@ class Judged:
         )
 
 
-def _held_out(context: Context, calibrating: tuple[int, ...]) -> Split:
+def _not_calibrating(context: Context, table: CalibrationTable) -> Split:
     """Return training images, balanced over the classes, that did not calibrate: the test split stays unseen."""
     from harness.data.calibration_part import calibration_indices
 
     train = context.data.train
-    rest = np.setdiff1d(np.arange(len(train)), np.array(calibrating, np.int64))
+    # A file's images have indices of their own.
+    seen = table.sample_ids if table.images in CALIBRATION_DATA else ()
+    rest = np.setdiff1d(np.arange(len(train)), np.array(seen, np.int64))
     if len(rest) == 0:
         raise InputError(
             f"all {len(train)} training images calibrate, so that none is left to judge layers by: lower "
             "data.calibration_samples"
         )
-    count = min(context.experiment.quantize.sensitivity_samples, len(rest))
-    return train.take(rest[calibration_indices(train.labels[rest], count, context.experiment.seed)])
+    count = min(context.lasting.quantize.sensitivity_samples, len(rest))
+    return train.take(rest[calibration_indices(train.labels[rest], count, context.lasting.seed)])

@@ -60,7 +60,7 @@ def usage(ended: Ended) -> str:
         (["quantize", "--calibration-data", "dirty"], "Input should be 'clean', 'adversarial' or 'mixed', got 'dirty'"),
         (["quantize", "--calibration-samples", "0"], "data.calibration_samples: Input should be greater than or equal"),
         (["build", "--onnx", "m.onnx", "--set", "model.checkpoint=w.pt"], "model.checkpoint belongs to a torch model"),
-        (["build", "--set", "model.onnx=m.onnx"], "model needs one of name, factory and onnx"),
+        (["build", "--set", 'model={name="cnn8",onnx="m.onnx"}'], "model needs one of name, factory and onnx"),
         (["eval", "--backend", "openvino,tensor"], "unknown backend 'tensor'"),
         (["eval", "--attack", "pdg"], "unknown attack 'pdg'; did you mean 'pgd'?"),
         (["eval", "--arms", "transfer,lop"], "unknown arm 'lop'; did you mean 'loop'?"),

@@ -196,7 +196,7 @@ def test_the_last_override_counts() -> None:
         ("data.name=digts", "unknown data set 'digts'; did you mean 'digits'?"),
         ("data.size=0", "data.size: Input should be greater than or equal to 1"),
         ("model.name=digit-cnn", "unknown model 'digit-cnn'; did you mean 'digits-cnn'?"),
-        ("model.factory=package.module:callable", "model needs one of name, factory and onnx"),
+        ('model={name="cnn8",factory="package.module:callable"}', "model needs one of name, factory and onnx"),
         ("build.backend=openvin", "unknown backend 'openvin'; did you mean 'openvino'?"),
         ("build.backend=[]", "an empty list"),
         ("build.precision=int9", "unknown precision 'int9'; did you mean 'int8'?"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from calibration.graphs.insert import insert, weight_scales
 from calibration.graphs.operations import operations
 from calibration.graphs.qdq import DEPLOYED_BITS
+from calibration.graphs.wiring import tensor_types
 from calibration.ranges import See, Shape, observed_scales
 from calibration.rules import Place, places, scale_names
 from calibration.table import BY_CHANNEL, CalibrationTable, TensorScale, places_digest
@@ -50,7 +51,9 @@ class FloatGraph:
         for name in kept:
             if name not in names:
                 raise unknown_name("layer in quantize.keep_float", name, names)
-        return FloatGraph(model, places(found, frozenset(kept)), kept, _shapes(model))
+        types = tensor_types(model)
+        shapes = {name: tuple(dim.dim_value for dim in kind.shape.dim) for name, kind in types.items()}
+        return FloatGraph(model, places(found, frozenset(kept)), kept, shapes)
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -113,14 +116,3 @@ class FloatGraph:
 
     def _shape(self, tensor: str) -> Shape:
         return self.shapes.get(tensor, ())
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    from onnx import shape_inference
-
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    found = {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-    }
-    return found | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}

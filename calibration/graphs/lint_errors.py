@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calibration.graphs.operations import rule_name
 from calibration.graphs.quantized_graph import QuantizedGraph, Quantizer
 from calibration.graphs.wiring import attribute, named
+from calibration.rules import RULES
 
 if TYPE_CHECKING:
     import onnx
@@ -138,13 +140,15 @@ def weight_axis(graph: QuantizedGraph) -> Faults:
 
 def _output_axis(graph: QuantizedGraph, layer: onnx.NodeProto, weight: Quantizer) -> int | None:
     """Return the axis of output channels at the DequantizeLinear; None behind anything but Transpose and Identity."""
-    axes = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0 if attribute(layer, "transB", 0) else 1, "MatMul": -1}
-    axis = axes[layer.op_type]
+    rule = RULES.get(rule_name(layer, graph))
+    if rule is None or rule.weight_axis is None:
+        return None
+    axis = rule.weight_axis
     for tensor in graph.walk_back(layer.input[1], {"Transpose", "Identity"}):
         node = graph.maker(tensor)
         if node is not None and node.op_type == "Transpose":
             order = attribute(node, "perm", None)
-            axis = -1 - axis if order is None else order[axis]
+            axis = -1 - axis if order is None else int(order[axis])
         elif node is not None and node.output[0] == weight.node.output[0]:
             return axis
     return None

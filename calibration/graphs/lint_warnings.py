@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from calibration.graphs.operations import rule_name
 from calibration.graphs.quantized_graph import CONVOLUTIONS, DEQUANTIZE, LAYERS, QUANTIZE, QuantizedGraph
-from calibration.graphs.wiring import attribute, called, named, operand
+from calibration.graphs.wiring import attribute, called, named
+from calibration.rules import RULES
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +22,7 @@ FEW_CHANNELS = 16
 CHANNEL_MULTIPLE = 8
 
 _FUSED = frozenset({"BatchNormalization", "Relu", "Clip"})
-_POOLS = frozenset({"AveragePool", "GlobalAveragePool"})
+_POOLS = frozenset(kind for kind, rule in RULES.items() if rule.activations == (0,))
 
 
 def split_fusion(graph: QuantizedGraph) -> Faults:
@@ -81,8 +83,7 @@ def float_residual(graph: QuantizedGraph) -> Faults:
     gives, which is then fused with the Add.
     """
     for node in graph.nodes:
-        two = node.op_type in ("Add", "Sum") and len(node.input) == 2
-        if not two or any(graph.constant(tensor) for tensor in node.input):
+        if rule_name(node, graph) != "Add" or any(graph.constant(tensor) for tensor in node.input):
             continue
         quantized = [graph.dequantizer(tensor) is not None for tensor in node.input]
         fused = [_convolved(graph, tensor, {"Identity", "BatchNormalization"}) for tensor in node.input]
@@ -109,18 +110,9 @@ def float_pool(graph: QuantizedGraph) -> Faults:
         if graph.runs_in_int8(node) or not ahead.isdisjoint(node.output):
             ahead.update(node.input)
     for node in graph.nodes:
-        between = _averages(graph, node) and node.input[0] in behind and node.output[0] in ahead
+        between = rule_name(node, graph) in _POOLS and node.input[0] in behind and node.output[0] in ahead
         if between and graph.dequantizer(node.input[0]) is None:
             yield node, f"{named(node)} runs in float between quantized layers; quantize its input '{node.input[0]}'"
-
-
-def _averages(graph: QuantizedGraph, node: onnx.NodeProto) -> bool:
-    if node.op_type != "ReduceMean":
-        return node.op_type in _POOLS
-    axes = attribute(node, "axes", None)
-    if axes is None:  # an input since opset 18
-        axes = graph.values.get(operand(node, 1), ())
-    return len(graph.shape(node.input[0]) or ()) == 4 and sorted(int(axis) % 4 for axis in axes) == [2, 3]
 
 
 def _behind(graph: QuantizedGraph, starts: Callable[[onnx.NodeProto], bool]) -> set[str]:

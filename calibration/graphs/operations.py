@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from calibration.graphs.constants import constant_tensors, constant_values
+from calibration.graphs.constants import constant_values
+from calibration.graphs.wiring import Wiring, attribute, operand
 from calibration.rules import Operand, Operation
 
 if TYPE_CHECKING:
     import onnx
-
-_Types = Mapping[str, Any]  # name to onnx.TypeProto.Tensor
 
 
 def operations(model: onnx.ModelProto) -> tuple[Operation, ...]:
@@ -24,14 +23,9 @@ def operations(model: onnx.ModelProto) -> tuple[Operation, ...]:
     Args:
         model: a checked graph, with its initializers in it.
     """
-    types = _types(model)
-    constants = constant_tensors(model.graph)
+    graph = Wiring(model)
     return tuple(
-        Operation(
-            name,
-            _kind(node, types, model, constants),
-            tuple(Operand(tensor, not tensor or tensor in constants) for tensor in node.input),
-        )
+        Operation(name, _kind(node, graph), tuple(Operand(tensor, graph.constant(tensor)) for tensor in node.input))
         for name, node in zip(node_names(model.graph), model.graph.node, strict=True)
     )
 
@@ -48,62 +42,41 @@ def node_names(graph: onnx.GraphProto) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _types(model: onnx.ModelProto) -> _Types:
-    from onnx import shape_inference
-
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {value.name: value.type.tensor_type for value in values} | {
-        tensor.name: _type_of(tensor) for tensor in graph.initializer
-    }
-
-
-def _type_of(tensor: onnx.TensorProto) -> Any:
-    from onnx import helper
-
-    return helper.make_tensor_type_proto(tensor.data_type, tensor.dims).tensor_type
-
-
-def _kind(node: onnx.NodeProto, types: _Types, model: onnx.ModelProto, constants: frozenset[str]) -> str:
-    if node.domain not in ("", "ai.onnx"):
-        return f"{node.domain}.{node.op_type}"
-    if foreign := _other_type(node, types):
-        return f"{node.op_type} of {foreign}"
-    if node.op_type == "Gemm" and not _attribute(node, "transB", 0):
+def rule_name(node: onnx.NodeProto, graph: Wiring) -> str:
+    """Return the operator of a float node under the name that the rule table has for what it does."""
+    if node.op_type == "Gemm" and not attribute(node, "transB", 0):
         # Without transB its weight lies (in, out), as MatMul's does. Its other attributes (alpha, beta, transA) move no
         # output channel: an activation has one scale whichever way it lies, and factors come after dequantization.
         return "MatMul"
-    if node.op_type == "MatMul" and _rank(types, node.input[1]) == 1:
+    if node.op_type == "MatMul" and len(graph.shape(node.input[1]) or ()) == 1:
         return "MatMul by a vector"  # it has no output channels
-    pixels = node.op_type == "ReduceMean" and _over_pixels(node, types, model, constants)
+    pixels = node.op_type == "ReduceMean" and _over_pixels(node, graph)
     pair = node.op_type == "Sum" and len(node.input) == 2
     return "GlobalAveragePool" if pixels else "Add" if pair else node.op_type
 
 
-def _other_type(node: onnx.NodeProto, types: _Types) -> str | None:
+def _kind(node: onnx.NodeProto, graph: Wiring) -> str:
+    if node.domain not in ("", "ai.onnx"):
+        return f"{node.domain}.{node.op_type}"
+    if foreign := _other_type(node, graph):
+        return f"{node.op_type} of {foreign}"
+    return rule_name(node, graph)
+
+
+def _other_type(node: onnx.NodeProto, graph: Wiring) -> str | None:
     """Return the name of the number type that a node computes in, where it is not float32: shapes are int64, say."""
     import onnx
 
-    kinds = [types[name].elem_type for name in node.input[:2] if name in types]
+    kinds = [graph.element_type(name) for name in node.input[:2]]
     kind = next(filter(None, kinds), onnx.TensorProto.FLOAT)  # 0 is unknown; the two agree where both are factors
     return None if kind == onnx.TensorProto.FLOAT else onnx.TensorProto.DataType.Name(kind)
 
 
-def _over_pixels(node: onnx.NodeProto, types: _Types, model: onnx.ModelProto, constants: frozenset[str]) -> bool:
-    if _rank(types, node.input[0]) != 4:
+def _over_pixels(node: onnx.NodeProto, graph: Wiring) -> bool:
+    if len(graph.shape(node.input[0]) or ()) != 4:
         return False
-    axes: Sequence[int] = _attribute(node, "axes", ())  # before opset 18
-    if len(node.input) > 1 and node.input[1] in constants:
-        axes = constant_values(model, [node.input[1]])[node.input[1]].tolist()
+    axes: Sequence[int] = attribute(node, "axes", ())  # an input since opset 18
+    given = operand(node, 1)
+    if given and graph.constant(given):
+        axes = constant_values(graph.model, [given])[given].tolist()
     return sorted(axis % 4 for axis in axes) == [2, 3]
-
-
-def _rank(types: _Types, tensor: str) -> int | None:
-    found = types.get(tensor)
-    return len(found.shape.dim) if found is not None and found.HasField("shape") else None
-
-
-def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    from onnx import helper
-
-    return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)

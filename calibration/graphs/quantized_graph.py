@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from calibration.graphs.constants import constant_values
 from calibration.graphs.wiring import Wiring, attribute, named, operand
+from calibration.rules import RULES
 
 if TYPE_CHECKING:
     import onnx
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-LAYERS = CONVOLUTIONS | {"Gemm", "MatMul"}
+LAYERS = frozenset(kind for kind, rule in RULES.items() if rule.weight_axis is not None)
+CONVOLUTIONS = LAYERS - {"Gemm", "MatMul"}
 # Integers go through them unchanged: TensorRT moves Q and DQ across.
 MOVES = frozenset({"Cast", "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
-_READ = frozenset({QUANTIZE, DEQUANTIZE, "ReduceMean"})
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class QuantizedGraph(Wiring):
 
     Attributes:
         quantizers: every QuantizeLinear and DequantizeLinear by the tensor it gives, in the order of the nodes.
-        values: of the constants beside the first input of a quantizer or a ReduceMean: scales, zero points, axes.
-        layers: every Conv, ConvTranspose, Gemm and MatMul that reads images or what came of them.
+        values: of the constants beside the first input of a quantizer: scales, zero points.
+        layers: every operator for which the rule table has a weight and that reads images or what came of them.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         super().__init__(model)
         nodes = [node for node in self.nodes if node.op_type in (QUANTIZE, DEQUANTIZE)]
-        settings = [name for node in self.nodes if node.op_type in _READ for name in node.input[1:]]
+        settings = [name for node in nodes for name in node.input[1:]]
         self.values = constant_values(model, [name for name in settings if name and self.constant(name)])
         self.quantizers: dict[str, Quantizer] = {}
         for node in nodes:

@@ -23,7 +23,7 @@ its squares as tensors of their own, and these have peaks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 from calibration.graphs.half_operators import FLOAT, Form, Half, HalfName, best_opset, form, half
 from calibration.graphs.half_writer import write
+from calibration.graphs.wiring import tensor_types
 from contracts.errors import InputError
 
 if TYPE_CHECKING:
@@ -183,13 +184,7 @@ def _with_constants_as_initializers(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
     """Return the element type of every tensor that is known to be one."""
-    from onnx import shape_inference
-
-    graph = shape_inference.infer_shapes(model).graph
-    values: Sequence[Any] = (*graph.input, *graph.value_info, *graph.output)
-    types = {value.name: value.type.tensor_type.elem_type for value in values if value.type.HasField("tensor_type")}
-    types.update({tensor.name: tensor.data_type for tensor in graph.initializer})
-    return {name: element for name, element in types.items() if element}
+    return {name: int(kind.elem_type) for name, kind in tensor_types(model).items() if kind.elem_type}
 
 
 def _require_plain_float(model: onnx.ModelProto, types: Mapping[str, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from calibration.graphs.constants import constant_tensors
@@ -20,8 +20,7 @@ class Wiring:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        from onnx import shape_inference
-
+        self.model = model
         self.nodes = tuple(model.graph.node)
         self._makers = {tensor: node for node in self.nodes for tensor in node.output if tensor}
         self._readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
@@ -29,10 +28,7 @@ class Wiring:
             for tensor in dict.fromkeys(node.input):
                 self._readers[tensor].append(node)
         self._constants = constant_tensors(model.graph)
-        graph = shape_inference.infer_shapes(model).graph
-        values = (*graph.input, *graph.value_info, *graph.output)
-        self._types = {value.name: value.type.tensor_type for value in values}
-        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._types = tensor_types(model)
 
     def maker(self, tensor: str) -> onnx.NodeProto | None:
         """Return the node that gives a tensor; None for inputs and initializers."""
@@ -61,8 +57,6 @@ class Wiring:
 
     def shape(self, tensor: str) -> tuple[int, ...] | None:
         """Return a tensor's shape, 0 for a dimension that varies; None where not even the rank is known."""
-        if tensor in self._initializers:
-            return tuple(self._initializers[tensor].dims)
         found = self._types.get(tensor)
         if found is None or not found.HasField("shape"):
             return None
@@ -70,9 +64,17 @@ class Wiring:
 
     def element_type(self, tensor: str) -> int:
         """Return a tensor's type, one of `onnx.TensorProto.DataType`; 0 (UNDEFINED) where it is not known."""
-        if tensor in self._initializers:
-            return int(self._initializers[tensor].data_type)
         return int(self._types[tensor].elem_type) if tensor in self._types else 0
+
+
+def tensor_types(model: onnx.ModelProto) -> Mapping[str, onnx.TypeProto.Tensor]:
+    """Return element type and shape, as far as they can be inferred, of every value that is known to be a tensor."""
+    from onnx import helper, shape_inference
+
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    types = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
+    types |= {tensor.name: helper.make_tensor_type_proto(tensor.data_type, tensor.dims) for tensor in graph.initializer}
+    return {name: kind.tensor_type for name, kind in types.items() if kind.HasField("tensor_type")}
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

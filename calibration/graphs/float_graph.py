@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from calibration.graphs.constants import constant_values
 from calibration.graphs.insert import insert, weight_scales
 from calibration.graphs.operations import operations
 from calibration.graphs.qdq import DEPLOYED_BITS
@@ -51,9 +52,13 @@ class FloatGraph:
         for name in kept:
             if name not in names:
                 raise unknown_name("layer in quantize.keep_float", name, names)
+        where = places(found, frozenset(kept))
         types = tensor_types(model)
         shapes = {name: tuple(dim.dim_value for dim in kind.shape.dim) for name, kind in types.items()}
-        return FloatGraph(model, places(found, frozenset(kept)), kept, shapes)
+        # A weight that nodes compute has a shape even where none can be inferred.
+        weights = constant_values(model, [place.tensor for place in where if place.axis is not None])
+        shapes |= {name: weight.shape for name, weight in weights.items()}
+        return FloatGraph(model, where, kept, shapes)
 
     @property
     def activations(self) -> tuple[str, ...]:

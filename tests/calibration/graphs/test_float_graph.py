@@ -51,6 +51,18 @@ def test_a_calibrated_graph_can_be_built_and_computes_nearly_the_same(draw: Call
     np.testing.assert_allclose(found, expected, atol=0.1 * np.abs(expected).max())
 
 
+def test_a_weight_whose_shape_onnx_cannot_infer_is_quantized() -> None:
+    s = Sketch(18)
+    shape = s("Abs", s.constant("sizes", np.array([-4, -5])))
+    weight = s("Reshape", s.weight("flat", 20), shape, to="head")
+    s("MatMul", s.mean("images", [2, 3]), weight, to="scores")
+    given = FloatGraph.of(s.model())
+    table = calibrated(given)
+    assert table.tensors["head"].shape == (4, 5)
+    made = given.quantized(table)
+    np.testing.assert_allclose(run(made, images(4))[0], run(given.model, images(4))[0], atol=0.1)
+
+
 def test_a_weight_along_two_axes_has_two_entries_in_the_table() -> None:
     table = calibrated(FloatGraph.of(tied(18)))
     axes = {name: entry.axis for name, entry in table.tensors.items() if entry.axis is not None}

@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import chain
 
 import torch
 from torch import Tensor, fx, nn
 
 from calibration.fake_quantize import ActivationQuantizer, WeightQuantizer
 from calibration.ranges import Shape, observed_scales
-from calibration.rules import Place, places
+from calibration.rules import Place, places, scale_names
 from calibration.table import BY_CHANNEL, CalibrationTable, TensorScale, places_digest
 from contracts.errors import InputError, unknown_name
 from harness.compression.operations import operations, tensor_name
 
 _QUANTIZERS = "quantizers"
 _OF = "of_"  # in front of a tensor's name, which could be that of a method: "values"
+
+_Quantized = tuple[str, int | None]  # a tensor, and of a weight the axis of its output channels
 
 
 class Twin(nn.Module):
@@ -48,6 +51,7 @@ class Twin(nn.Module):
             if name not in names:
                 raise unknown_name("layer in quantize.keep_float", name, names)
         self.places = places(found.values(), frozenset(self.keep_float))
+        self._names = scale_names(self.places, {place.tensor: len(self.shape(place.tensor)) for place in self.places})
         self._input = next(node.name for node in self.network.graph.nodes if node.op == "placeholder")
         self._place({operation.name: node for node, operation in found.items()})
         self.eval()
@@ -62,7 +66,7 @@ class Twin(nn.Module):
         return {name: made for name, made in self._quantizers().items() if isinstance(made, ActivationQuantizer)}
 
     def weight_quantizers(self) -> dict[str, WeightQuantizer]:
-        """Return the weights' quantizers by the name of the weight."""
+        """Return the weights' quantizers by the name of the weight; see `calibration.rules.scale_names`."""
         return {name: made for name, made in self._quantizers().items() if isinstance(made, WeightQuantizer)}
 
     def quantize(self, on: bool) -> Twin:
@@ -94,8 +98,9 @@ class Twin(nn.Module):
         quantizers = self.weight_quantizers().values()
         for quantizer in quantizers:
             quantizer.train()
+        device = next((tensor.device for tensor in chain(self.parameters(), self.buffers())), None)
         with torch.no_grad():  # a weight may be computed from parameters: what arrives at its quantizer counts
-            self(torch.zeros(1, *self._shapes[self._input][1:]))
+            self(torch.zeros(1, *self._shapes[self._input][1:], device=device))
         for quantizer in quantizers:
             quantizer.train(self.training)
 
@@ -131,13 +136,10 @@ class Twin(nn.Module):
             images: what was shown: clean, adversarial or mixed.
             sample_ids: which images of the training split.
         """
-        tensors = {}
-        for name, quantizer in self._quantizers().items():
-            scales = tuple(quantizer.scale.reshape(-1).tolist())
-            if isinstance(quantizer, WeightQuantizer):
-                tensors[name] = TensorScale(scales, quantizer.axis, BY_CHANNEL, self.shape(name))
-            else:
-                tensors[name] = TensorScale(scales, None, method, self.shape(name))
+        tensors, quantizers = {}, self._quantizers()
+        for (tensor, axis), name in self._names.items():
+            scales = tuple(quantizers[name].scale.reshape(-1).tolist())
+            tensors[name] = TensorScale(scales, axis, method if axis is None else BY_CHANNEL, self.shape(tensor))
         return CalibrationTable(
             method=method,
             bits=self.bits,
@@ -159,13 +161,16 @@ class Twin(nn.Module):
                 f"the calibration table is one of {table.bits} bits and the model quantizes to {self.bits}: "
                 "calibrate again"
             )
-        table.check_belongs({name: self.shape(name) for name in self._quantizers()}, self.digest())
+        table.check_belongs({name: self.shape(tensor) for (tensor, _), name in self._names.items()}, self.digest())
         return self.load_scales(table.tensors)
 
     def load_scales(self, tensors: Mapping[str, TensorScale]) -> Twin:
         """Set every scale from those of a twin that quantizes at least as many tensors; return the twin itself."""
-        for name, quantizer in self._quantizers().items():
-            quantizer.scale.copy_(torch.tensor(tensors[name].scales).reshape(quantizer.scale.shape))
+        quantizers = self._quantizers()
+        for (tensor, axis), name in self._names.items():
+            entry = tensors[tensor]  # that other twin may count its channels along another axis first
+            scales = entry.scales if entry.axis == axis else tensors[f"{tensor} along {axis}"].scales
+            quantizers[name].scale.copy_(torch.tensor(scales).reshape(quantizers[name].scale.shape))
         return self
 
     def shape(self, tensor: str) -> Shape:
@@ -188,18 +193,23 @@ class Twin(nn.Module):
             self.quantize(True)
 
     def _place(self, nodes: Mapping[str, fx.Node]) -> None:
-        """Insert a quantizer behind every tensor that a rule names, once, for all operations that want it quantized."""
+        """Insert a quantizer behind every tensor that a rule names, once, for all operations that want it quantized.
+
+        A weight gets one for every axis that counts its output channels.
+        """
         graph = self.network.graph
         sources = {tensor_name(node): node for node in graph.nodes}
         made = nn.ModuleDict()
         self.network.add_module(_QUANTIZERS, made)
-        wanted: dict[str, list[Place]] = {}
+        wanted: dict[_Quantized, list[Place]] = {quantized: [] for quantized in self._names}
         for place in self.places:
-            wanted.setdefault(place.tensor, []).append(place)
-        for tensor, users in wanted.items():
+            axis = None if place.axis is None else place.axis % len(self.shape(place.tensor))
+            wanted[place.tensor, axis].append(place)
+        for (tensor, axis), users in wanted.items():
             source = sources[tensor]
-            key = f"{_OF}{source.name}"
-            made[key] = self._quantizer(tensor, users[0].axis)
+            name = self._names[tensor, axis]
+            key = f"{_OF}{source.name}" if name == tensor else f"along_{axis}_{_OF}{source.name}"
+            made[key] = self._quantizer(tensor, axis)
             with graph.inserting_after(source):
                 quantized = graph.call_module(f"{_QUANTIZERS}.{key}", (source,))
             for place in users:
@@ -207,10 +217,10 @@ class Twin(nn.Module):
         self.network.recompile()
 
     def _quantizer(self, tensor: str, axis: int | None) -> ActivationQuantizer | WeightQuantizer:
+        name = self._names[tensor, axis]
         if axis is None:
-            return ActivationQuantizer(tensor, self.bits)
-        shape = self.shape(tensor)
-        return WeightQuantizer(tensor, shape[axis], axis % len(shape), self.bits)
+            return ActivationQuantizer(name, self.bits)
+        return WeightQuantizer(name, self.shape(tensor)[axis], axis, self.bits)
 
 
 def _shape(node: fx.Node) -> Shape:

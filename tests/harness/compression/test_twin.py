@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 import torch
 from small_networks import Residual, Shared, pixels, plain, settled
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from calibration.table import CalibrationTable, TensorScale
 from contracts.errors import InputError
@@ -188,6 +189,47 @@ def test_gradients_reach_images_and_weights_also_of_a_layer_that_is_called_twice
         assert parameter.grad is not None, name
 
 
+class Tied(nn.Module):
+    """One square matrix whose output channels lie along its second axis, then twice along its first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.square = nn.Parameter(torch.linspace(-1, 2, 64).reshape(8, 8).exp())
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = torch.sigmoid(images.mean(1) @ self.square / 8)
+        tokens = torch.sigmoid(F.linear(tokens, self.square) / 8)
+        logits: Tensor = self.head(F.linear(tokens, self.square).mean(1))
+        return logits
+
+
+def test_a_weight_that_is_used_along_two_axes_has_scales_for_both(tmp_path: Path) -> None:
+    twin = calibrated(settled(Tied()))
+    square = twin.weights()["square"].abs()
+    quantizers = twin.weight_quantizers()
+    assert {name: made.axis for name, made in quantizers.items()} == {
+        "square": 1,
+        "square along 0": 0,
+        "head.weight": 0,
+    }
+    torch.testing.assert_close(quantizers["square"].scale, square.amax(0) / 127)
+    torch.testing.assert_close(quantizers["square along 0"].scale, square.amax(1) / 127)
+    twin.table("minmax", "clean", ()).write(tmp_path / "table.json")
+    table = CalibrationTable.read(tmp_path / "table.json")
+    assert {table.tensors[name].shape for name in ("square", "square along 0")} == {(8, 8)}
+    again = Twin(traced(settled(Tied()), (1, 8, 8))).load_table(table)
+    assert torch.equal(again(IMAGES), twin(IMAGES))
+
+
+def test_a_twin_without_the_first_axis_of_a_weight_finds_the_scales_of_the_second() -> None:
+    twin = calibrated(settled(Tied()))
+    fewer = Twin(traced(settled(Tied()), (1, 8, 8)), keep_float=["matmul"])
+    fewer.load_scales(twin.table("minmax", "clean", ()).tensors)
+    scales = twin.weight_quantizers()["square along 0"].scale
+    assert torch.equal(fewer.weight_quantizers()["square"].scale, scales)
+
+
 def test_weight_scales_are_taken_from_the_weights_as_they_are() -> None:
     twin = calibrated(settled(plain()))
     before = {name: quantizer.scale.clone() for name, quantizer in twin.weight_quantizers().items()}
@@ -197,3 +239,9 @@ def test_weight_scales_are_taken_from_the_weights_as_they_are() -> None:
     twin.fit_weights()
     for name, quantizer in twin.weight_quantizers().items():
         torch.testing.assert_close(quantizer.scale, 2 * before[name])
+
+
+def test_weight_scales_can_be_taken_on_another_device() -> None:
+    twin = Twin(traced(settled(plain()), (1, 8, 8))).to("meta")
+    twin.fit_weights()
+    assert {quantizer.scale.device.type for quantizer in twin.weight_quantizers().values()} == {"meta"}

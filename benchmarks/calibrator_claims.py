@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from calibrator_contestants import GEMM_FLOAT, OURS, SEARCH, Row
+
+from benchmarks.calibrator_contestants import GEMM_FLOAT, OURS, SEARCH, Row
 
 ENTROPY_FASTER = 5.0
 CLEAN_LOST_AT_MOST = 0.001

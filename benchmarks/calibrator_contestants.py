@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import calibrator_peers as peers
-
+from benchmarks import calibrator_peers as peers
 from calibration.graphs.float_graph import FloatGraph
 from calibration.graphs.insert import insert
 

@@ -1,6 +1,6 @@
 """Hold the calibrators against those of ONNX Runtime and, where it is installed, of NVIDIA's modelopt.
 
-`python benchmarks/calibrators.py [--model cnn8] [--workspace DIR]`: one trained network, the same 512 calibration
+`python benchmarks/calibration.py [--model cnn8] [--workspace DIR]`: one trained network, the same 512 calibration
 images, the same machine, every time taken three times in turn with the others'. It trains the network where DIR has
 none, and uses the CPU alone.
 
@@ -26,11 +26,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import calibrator_peers as peers
-import numpy as np
-from calibrator_claims import judged
-from calibrator_contestants import Row, Subject, contestants
+# A script finds modules in its own folder first, and this one has the name of the package that it measures.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+import numpy as np
+
+from benchmarks import calibrator_peers as peers
+from benchmarks.calibrator_claims import judged
+from benchmarks.calibrator_contestants import Row, Subject, contestants
 from calibration.graphs.float_graph import FloatGraph
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Ratios of things measured side by side in one run."""

@@ -3,7 +3,8 @@
 The operator is `clamp(round(x / scale), -2^(b-1), 2^(b-1) - 1) * scale` with ties to even: what ONNX's QuantizeLinear
 and DequantizeLinear compute one after the other with zero point 0, and it is exported as exactly that pair. Its
 gradient is straight-through inside the clipping range and zero outside (Bengio et al. 2013, arXiv 1308.3432). One bit
-is the sign times the scale, as in XNOR-Net (Rastegari et al. 2016, arXiv 1603.05279).
+is the sign times the scale, as in XNOR-Net (Rastegari et al. 2016, arXiv 1603.05279), and weights under it pass their
+gradient up to the magnitude 1, as there and in binarized networks before (Courbariaux et al. 2016, arXiv 1602.02830).
 """
 
 from __future__ import annotations
@@ -56,21 +57,19 @@ def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, int, int], output: Tensor)
 
 def _straight_through(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
     x, scale = ctx.saved_tensors
-    steps = _along(scale, x, ctx.axis)
-    low, high = _passing(ctx.bits)
-    inside = (x >= low * steps).logical_and_(x <= high * steps)
-    return gradient * inside, None, None, None
+    return gradient * _passing(x, scale, ctx.axis, ctx.bits), None, None, None
 
 
 quantize_dequantize.register_autograd(_straight_through, setup_context=_remember)
 
 
-def _passing(bits: int) -> tuple[float, float]:
-    """Return the ends, in steps, of what rounds to an integer; of the sign, of what its scale covers."""
-    if bits == 1:
-        return -1.0, 1.0
-    low, high = integer_range(bits)
-    return low - 0.5, high + 0.5
+def _passing(x: Tensor, scale: Tensor, axis: int, bits: int) -> Tensor:
+    """Return where the gradient passes: at what rounds to an integer; under one bit, at what the sign covers."""
+    if bits == 1 and axis != _NO_AXIS:
+        return x.abs() <= 1  # the scale of a weight's sign is a mean: half of the weights lie beyond it
+    steps = _along(scale, x, axis)
+    low, high = (-0.5, 0.5) if bits == 1 else integer_range(bits)  # the sign covers one step to either side
+    return (x >= (low - 0.5) * steps).logical_and_(x <= (high + 0.5) * steps)
 
 
 def _along(scale: Tensor, x: Tensor, axis: int) -> Tensor:

@@ -208,6 +208,15 @@ def test_the_sign_has_one_magnitude_and_passes_gradients_within_it() -> None:
     assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 1.0]
 
 
+def test_under_one_bit_weights_train_beyond_the_mean_that_is_their_scale() -> None:
+    weight = torch.tensor([[0.1, -0.2, 0.9, -1.0], [0.01, 0.02, -1.5, 0.03]], requires_grad=True)
+    quantizer = WeightQuantizer("conv.weight", 2, 0, 1).train()
+    quantizer(weight).sum().backward()
+    torch.testing.assert_close(quantizer.scale, weight.detach().abs().mean(1))
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 1.0]]
+
+
 def test_a_channel_that_is_nearly_nothing_has_a_scale_that_a_bias_can_be_counted_in() -> None:
     weight = torch.from_numpy(normal(4, 2, 3, 3))
     weight[2] *= 1e-6

@@ -139,7 +139,7 @@ def by_graph(subject: Subject, method: str, keep_float: str | None = None) -> Ma
     started = time.perf_counter()
     model = subject.given.model
     given = FloatGraph.of(model, [node.name for node in model.graph.node if node.op_type == keep_float])
-    run = activations(given.model, given.activations)
+    run = activations(given.model, given.activations, optimise=True)
     calibrating = time.perf_counter()
     table = given.calibrate(run, subject.batches(), method, "clean", subject.ids)
     ranges_s = time.perf_counter() - calibrating

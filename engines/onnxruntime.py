@@ -113,11 +113,9 @@ def activations(
     *,
     threads: int = 0,
     limit_bytes: int | None = ACTIVATION_BYTES,
+    optimise: bool = False,
 ) -> Callable[[Array], Iterator[tuple[str, Array]]]:
     """Return a function that shows images to a float graph and yields what its inner tensors hold.
-
-    The graph runs node by node as written: what is calibrated must not depend on which nodes this version of the
-    runtime fuses.
 
     Args:
         graph: ONNX with one input that is no initializer.
@@ -125,6 +123,8 @@ def activations(
         threads: CPU threads; 0 leaves that to the runtime.
         limit_bytes: what the tensors of one run may take together; None for whole batches. It does not hold for a
             graph of one batch size, nor for a single image whose tensors take more.
+        optimise: let the runtime fuse nodes between these tensors, for their values up to roundings in less time;
+            otherwise the graph runs node by node as it is written.
 
     Returns:
         A function of one batch of images. A batch whose tensors would take more than the limit is shown in several
@@ -149,7 +149,7 @@ def activations(
     types = {value.name: value for value in onnx.shape_inference.infer_shapes(exposed).graph.value_info}
     given = {value.name for value in body.output}
     body.output.extend(types.get(name, onnx.ValueInfoProto(name=name)) for name in inner if name not in given)
-    running = session(exposed, threads=threads, optimise=False)
+    running = session(exposed, threads=threads, optimise=optimise)
     (shape,) = (value.shape for value in running.get_inputs() if value.name == shown)
     fixed = isinstance(shape[0], int)
     images_per_run = 0

@@ -19,6 +19,13 @@ pytestmark = pytest.mark.core
 Array = npt.NDArray[Any]
 
 
+def test_fused_nodes_give_the_same_values_up_to_roundings() -> None:
+    names = ["relu", "conv", "scores"]
+    fused = dict(activations(classifier(), names, optimise=True)(pixels(5)))
+    for name, values in activations(classifier(), names)(pixels(5)):
+        np.testing.assert_allclose(fused[name], values, rtol=1e-5, atol=1e-5)
+
+
 def test_inner_tensors_are_what_the_nodes_compute(tmp_path: Path) -> None:
     model = classifier()
     path = tmp_path / "graph.onnx"

@@ -84,7 +84,7 @@ def _of_a_graph(context: Context, graph: Artifact, keep_float: tuple[str, ...]) 
         )
     given = FloatGraph.of(saved_models.load_graph(graph), keep_float)
     shown = calibration_images(context, None).checked(graph.info("input_shape"))
-    run = activations(given.model, given.activations)
+    run = activations(given.model, given.activations, optimise=True)
     with context.progress.bar("calibrating", len(shown.ids)) as advance:
         batches = _batches(shown, advance)
         return given.calibrate(run, batches, quantize.calibrator, shown.kind, tuple(shown.ids.tolist()))

@@ -60,7 +60,7 @@ def _peaks(context: Context, float_graph: Artifact) -> dict[str, float]:
     # Clean ones, whatever calibrates: a graph has no gradients to attack along.
     shown = calibration_images(context, None, "clean").checked(float_graph.info("input_shape"))
     with context.progress.bar("looking for large values", len(shown.ids)) as advance:
-        return observed_peaks(activations(model, names), _batches(shown, advance), names)
+        return observed_peaks(activations(model, names, optimise=True), _batches(shown, advance), names)
 
 
 def _batches(shown: CalibrationImages, advance: Advance) -> Iterator[Any]:

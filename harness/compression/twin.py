@@ -36,6 +36,7 @@ class Twin(nn.Module):
         keep_float: names of operations that are not quantized.
 
     Attributes:
+        operations: what the network computes, in the order of execution.
         places: where quantizers are, in the order of execution.
     """
 
@@ -46,11 +47,12 @@ class Twin(nn.Module):
         self.network = deepcopy(network)
         self._shapes = {tensor_name(node): _shape(node) for node in self.network.graph.nodes}
         found = operations(self.network.graph)
-        names = [operation.name for operation in found.values()]
+        self.operations = tuple(found.values())
+        names = [operation.name for operation in self.operations]
         for name in self.keep_float:
             if name not in names:
                 raise unknown_name("layer in quantize.keep_float", name, names)
-        self.places = places(found.values(), frozenset(self.keep_float))
+        self.places = places(self.operations, frozenset(self.keep_float))
         self._names = scale_names(self.places, {place.tensor: len(self.shape(place.tensor)) for place in self.places})
         self._input = next(node.name for node in self.network.graph.nodes if node.op == "placeholder")
         self._place({operation.name: node for node, operation in found.items()})

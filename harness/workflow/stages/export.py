@@ -52,13 +52,16 @@ def task(context: Context, final: Task, kind: GraphKind) -> Task:
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: GraphKind) -> Made:
     from calibration.graphs.qdq import store_integer_weights, translations
-    from harness.models.onnx_graph import export
+    from harness.compression.layer_names import name_layers
+    from harness.models.onnx_graph import exported, simplified
 
     (final,) = parents
     channels, height, width = final.info("input_shape")
     twin = saved_models.load_twin(context, final).quantize(kind == "int8")
     with context.progress.bar(f"exporting {kind}", 2) as advance:
-        graph = store_integer_weights(export(twin, (channels, height, width), translations()))
+        program = exported(twin, (channels, height, width), translations())
+        graph = store_integer_weights(simplified(program.model_proto))
+        name_layers(graph, program.exported_program, twin.operations)
         advance(1)
         save(graph, folder)
         parity = _compare(twin, folder / GRAPH, context.experiment.seed)

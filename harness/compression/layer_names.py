@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def name_layers(
-    graph: onnx.ModelProto, program: torch.export.ExportedProgram, layers: Iterable[Operation]
+    graph: onnx.ModelProto, program: torch.onnx.ONNXProgram, layers: Iterable[Operation]
 ) -> onnx.ModelProto:
     """Give nodes of an exported graph the names of the operations that they are; return the graph, changed in place.
 
@@ -29,14 +29,16 @@ def name_layers(
 
     Args:
         graph: of which simplifiers kept the tensors that the program names.
-        program: what the exporter wrote the graph from.
+        program: what the exporter gave, before simplification.
         layers: the model's operations in the order of execution, as the program has them too.
     """
+    assert program.exported_program is not None
+    source = program.exported_program.module().graph
     wanted = _by_kind(layers)
-    nodes = operations(program.module().graph)
+    nodes = operations(source)
     made = _by_kind(nodes.values())
     (output,) = graph.graph.output
-    last = _last(program.module().graph)
+    last = _last(source)
     makers = {tensor: node for node in graph.graph.node for tensor in node.output}
     tensors = {operation.name: output.name if node.name == last else node.name for node, operation in nodes.items()}
     names: dict[str, str] = {}  # by the node's first output

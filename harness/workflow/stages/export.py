@@ -61,7 +61,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], kind: G
     with context.progress.bar(f"exporting {kind}", 2) as advance:
         program = exported(twin, (channels, height, width), translations())
         graph = store_integer_weights(simplified(program.model_proto))
-        name_layers(graph, program.exported_program, twin.operations)
+        name_layers(graph, program, twin.operations)
         advance(1)
         save(graph, folder)
         parity = _compare(twin, folder / GRAPH, context.experiment.seed)

@@ -27,9 +27,7 @@ MULTIPLY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 def graph_of(twin: Twin, shape: tuple[int, int, int]) -> onnx.ModelProto:
     program = exported(twin, shape, translations())
-    return name_layers(
-        store_integer_weights(simplified(program.model_proto)), program.exported_program, twin.operations
-    )
+    return name_layers(store_integer_weights(simplified(program.model_proto)), program, twin.operations)
 
 
 @pytest.mark.parametrize("quantize", [False, True])

@@ -35,7 +35,7 @@ class NodeParity:
         quantizer: whether this is a quantizer.
         operators: how many of its operators read a quantizer: multiply, add or pool. Views and the like read none, and
             what the graph has no tensor of is in the step with what follows.
-        values: how many were compared.
+        values: how many were compared, over all batches.
         one_step: of a quantizer, how many are one step of its grid apart: their inputs fell on an edge.
         further: of a quantizer, how many are further apart.
         largest: difference over the largest magnitude of its tensor, among the values that are no step apart.
@@ -118,9 +118,11 @@ class _Compared(fx.Interpreter):
         if n.name not in self._wanted:
             return made
         wanted = self._wanted[n.name]
-        new = self._difference(n, made, wanted)
         before = self._found.get(n.name)
-        self._found[n.name] = new if before is None else _both(before, new)
+        if before is None:
+            self._found[n.name] = self._difference(n, made, wanted)
+        elif any(each.op != "get_attr" for each in n.all_input_nodes):  # weights are the same for every batch
+            self._found[n.name] = _both(before, self._difference(n, made, wanted))
         self._reading[n] = 0
         return wanted
 

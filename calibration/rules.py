@@ -38,6 +38,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     }
 )
 
+PART_OF_ACTIVATION = "Add inside an activation function"
+"""The kind of a sum of x and a pointwise function of x: no residual, but GELU or Mish as exporters write them."""
+
 
 @dataclass(frozen=True)
 class Operand:

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING
 
 from calibration.graphs.constants import constant_values
 from calibration.graphs.wiring import Wiring, attribute, operand
-from calibration.rules import Operand, Operation
+from calibration.rules import PART_OF_ACTIVATION, Operand, Operation
 
 if TYPE_CHECKING:
     import onnx
+
+_POINTWISE = frozenset(
+    {"Abs", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log"}
+    | {"Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh"}
+    | {"ThresholdedRelu", "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Where"}
+)
 
 
 def operations(model: onnx.ModelProto) -> tuple[Operation, ...]:
     """Return a graph's nodes in the order in which they run.
 
     Operators that the rule table knows under another name get that name, and where it does not hold for a node (an
-    operator of another domain, numbers that are not float32, a product with a vector) the kind says so and is none of
-    the table's.
+    operator of another domain, numbers that are not float32, a product with a vector, a sum inside an activation
+    function) the kind says so and is none of the table's.
 
     Args:
         model: a checked graph, with its initializers in it.
@@ -50,9 +56,30 @@ def rule_name(node: onnx.NodeProto, graph: Wiring) -> str:
         return "MatMul"
     if node.op_type == "MatMul" and len(graph.shape(node.input[1]) or ()) == 1:
         return "MatMul by a vector"  # it has no output channels
-    pixels = node.op_type == "ReduceMean" and _over_pixels(node, graph)
-    pair = node.op_type == "Sum" and len(node.input) == 2
-    return "GlobalAveragePool" if pixels else "Add" if pair else node.op_type
+    if node.op_type == "ReduceMean" and _over_pixels(node, graph):
+        return "GlobalAveragePool"
+    if node.op_type == "Add" or (node.op_type == "Sum" and len(node.input) == 2):
+        first, second = (_sources(tensor, graph) for tensor in node.input)
+        return PART_OF_ACTIVATION if first == second else "Add"
+    return node.op_type
+
+
+def _sources(tensor: str, graph: Wiring) -> set[str]:
+    """Return what a tensor is a pointwise function of."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [tensor]
+    while waiting:
+        each = waiting.pop()
+        if each in seen or graph.constant(each):
+            continue
+        seen.add(each)
+        node = graph.maker(each)
+        if node is not None and node.op_type in _POINTWISE:
+            waiting += node.input
+        else:
+            found.add(each)
+    return found
 
 
 def _kind(node: onnx.NodeProto, graph: Wiring) -> str:

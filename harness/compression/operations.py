@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import fx
 
-from calibration.rules import Operand, Operation
+from calibration.rules import PART_OF_ACTIVATION, Operand, Operation
 
 _ATEN = torch.ops.aten
 
@@ -57,7 +57,7 @@ def operations(graph: fx.Graph) -> dict[fx.Node, Operation]:
             inputs = tuple(Operand(tensor_name(each), each in constants) for each in _tensors(node))
             name = _name(node, taken)
             taken.add(name)
-            found[node] = Operation(name, _kind(node), inputs)
+            found[node] = Operation(name, _kind(node, constants), inputs)
     return found
 
 
@@ -66,11 +66,14 @@ def tensor_name(node: fx.Node) -> str:
     return str(node.target) if node.op == "get_attr" else node.name
 
 
-def _kind(node: fx.Node) -> str:
+def _kind(node: fx.Node, constants: Set[fx.Node]) -> str:
     target: Any = node.target
     kind = _KINDS.get(target)
     if kind and (foreign := _other_type(node)):
         return f"{kind} of {foreign}"
+    if target is _ATEN.add.Tensor and len(_tensors(node)) == 2:
+        first, second = (_sources(each, constants) for each in _tensors(node))
+        return PART_OF_ACTIVATION if first == second else "Add"
     if target in _PRODUCTS and _rank(node.args[1]) == 1:
         kind = None  # a product with a vector has no output channels
     if target in _ADAPTIVE_POOLS and set(_listed(node.args[1])) == {1}:
@@ -84,6 +87,23 @@ def _other_type(node: fx.Node) -> str | None:
     """Return the number type of an input that is not float32: indices are int64, say."""
     types = (each.meta["val"].dtype for each in _tensors(node))
     return next((str(each).removeprefix("torch.") for each in types if each != torch.float32), None)
+
+
+def _sources(node: fx.Node, constants: Set[fx.Node]) -> set[fx.Node]:
+    """Return what a node's value is a pointwise function of."""
+    found: set[fx.Node] = set()
+    seen: set[fx.Node] = set()
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        if each in seen or each in constants:
+            continue
+        seen.add(each)
+        if torch.Tag.pointwise in getattr(each.target, "tags", ()):
+            waiting += _tensors(each)
+        else:
+            found.add(each)
+    return found
 
 
 def _is_over_the_image(node: fx.Node) -> bool:

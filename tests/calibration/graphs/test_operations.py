@@ -72,6 +72,18 @@ def test_a_mean_over_a_tensor_of_three_dimensions_is_no_pooling() -> None:
     assert operations(_unchecked(s))[1].kind == "ReduceMean"
 
 
+def test_the_sum_inside_an_activation_function_is_no_residual() -> None:
+    s = Sketch(18)
+    factor = s.constant("factor", np.array(0.044715, np.float32))
+    x = s("Relu", s("Add", "images", s("AveragePool", "images", kernel_shape=[1, 1])))
+    cubed = s("Mul", s("Pow", x, s.constant("three", np.array(3, np.float32))), factor)
+    s("Mul", x, s("Tanh", s("Add", x, cubed)))  # GELU
+    pooled = s("AveragePool", x, kernel_shape=[1, 1])
+    s("Add", x, s("Mul", x, s("Sigmoid", pooled)))  # no function of x alone
+    found = places(operations(_unchecked(s)))
+    assert Counter(place.kind for place in found) == {"AveragePool": 2, "Add": 4}
+
+
 def test_arithmetic_on_shapes_is_not_quantized() -> None:
     s = Sketch(18)
     shape = s("Shape", "images")

@@ -39,11 +39,11 @@ class Functional(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         out = F.conv2d(images, self.kernel, padding=1)
-        out = torch.add(out, F.relu(out), alpha=0.5)
+        out = torch.add(out, F.mish(F.conv2d(out, self.mixer[:, :, None, None])), alpha=0.5)
         tokens = F.avg_pool1d(F.relu_(out).flatten(2), 2).transpose(1, 2)
         tokens = torch.baddbmm(tokens, tokens, self.mixer.expand(images.shape[0], 8, 8))
         mixed = torch.addmm(self.bias, tokens.mean(1), self.mixer)
-        return F.linear(F.gelu(mixed), self.head)
+        return F.linear(F.gelu(mixed, approximate="tanh"), self.head)
 
 
 def _mobilenet() -> nn.Module:

@@ -96,3 +96,9 @@ def test_lint_says_the_same_of_both_and_finds_no_error(pair: Pair) -> None:
     twin, graph = lint(pair.of_twin), lint(pair.of_graph)
     assert [each.rule for each in twin] == [each.rule for each in graph]
     assert {each.severity for each in twin} <= {"warning"}
+
+
+def test_the_sums_of_an_activation_function_are_no_residuals() -> None:
+    pair = exported_pair("functional")
+    assert [node.op_type for node in pair.floating.graph.node].count("Add") > 2, "GELU and the biases have some"
+    assert sum(each.kind == "Add" for each in quantized(pair.of_graph)) == 2 * 2

@@ -58,14 +58,14 @@ def node_parity(
     Args:
         program: the `exported_program` of torch's ONNX program; its nodes have the names of the graph's tensors.
         graph: what was made of it, run node by node as it is written.
-        batches: float32 images (n, channels, height, width).
+        batches: float32 images (n, channels, height, width). All tensors of a batch are in memory at once.
 
     Returns:
         The steps in the order of execution. Every operator of the program is in one at least.
     """
     module: fx.GraphModule = program.module()
     tensors = _tensors(module.graph, graph)
-    run = activations(graph, [tensor for tensor, _ in tensors.values()])
+    run = activations(graph, [tensor for tensor, _ in tensors.values()], limit_bytes=None)
     found: dict[str, NodeParity] = {}
     for images in batches:
         given = {name: torch.from_numpy(np.asarray(values)) for name, values in run(images)}

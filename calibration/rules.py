@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from contracts.errors import unknown_name
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -95,10 +97,16 @@ def places(operations: Iterable[Operation], keep_float: frozenset[str] = frozens
     Args:
         operations: of the graph, in an order of execution.
         keep_float: names of operations that get none.
+
+    Raises:
+        InputError: `keep_float` names an operation that is not there, or that no rule quantizes.
     """
-    return tuple(
-        place for operation in operations if operation.name not in keep_float for place in _places_of(operation)
-    )
+    found = [place for operation in operations for place in _places_of(operation)]
+    names = tuple(dict.fromkeys(place.operation for place in found))
+    for name in sorted(keep_float):
+        if name not in names:
+            raise unknown_name("layer in quantize.keep_float", name, names)
+    return tuple(place for place in found if place.operation not in keep_float)
 
 
 def scale_names(places: Iterable[Place], ranks: Mapping[str, int]) -> dict[tuple[str, int | None], str]:

@@ -14,7 +14,6 @@ from calibration.graphs.wiring import tensor_types
 from calibration.ranges import See, Shape, observed_scales
 from calibration.rules import Place, places, scale_names
 from calibration.table import BY_CHANNEL, CalibrationTable, TensorScale, places_digest
-from contracts.errors import unknown_name
 
 if TYPE_CHECKING:
     import onnx
@@ -44,15 +43,10 @@ class FloatGraph:
         """Find the places.
 
         Raises:
-            InputError: `keep_float` names a node that is not there.
+            InputError: `keep_float` names a node that is not there, or that no rule quantizes.
         """
         kept = tuple(sorted(keep_float))
-        found = operations(model)
-        names = [operation.name for operation in found]
-        for name in kept:
-            if name not in names:
-                raise unknown_name("layer in quantize.keep_float", name, names)
-        where = places(found, frozenset(kept))
+        where = places(operations(model), frozenset(kept))
         types = tensor_types(model)
         shapes = {name: tuple(dim.dim_value for dim in kind.shape.dim) for name, kind in types.items()}
         # A weight that nodes compute has a shape even where none can be inferred.

@@ -18,7 +18,7 @@ from calibration.fake_quantize import ActivationQuantizer, WeightQuantizer
 from calibration.ranges import Shape, observed_scales
 from calibration.rules import Place, places, scale_names
 from calibration.table import BY_CHANNEL, CalibrationTable, TensorScale, places_digest
-from contracts.errors import InputError, unknown_name
+from contracts.errors import InputError
 from harness.compression.operations import operations, tensor_name
 
 _QUANTIZERS = "quantizers"
@@ -48,10 +48,6 @@ class Twin(nn.Module):
         self._shapes = {tensor_name(node): _shape(node) for node in self.network.graph.nodes}
         found = operations(self.network.graph)
         self.operations = tuple(found.values())
-        names = [operation.name for operation in self.operations]
-        for name in self.keep_float:
-            if name not in names:
-                raise unknown_name("layer in quantize.keep_float", name, names)
         self.places = places(self.operations, frozenset(self.keep_float))
         self._names = scale_names(self.places, {place.tensor: len(self.shape(place.tensor)) for place in self.places})
         self._input = next(node.name for node in self.network.graph.nodes if node.op == "placeholder")

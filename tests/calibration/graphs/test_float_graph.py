@@ -12,8 +12,10 @@ import pytest
 from float_graphs import CLASSES, GRAPHS, Sketch, images, tied
 
 from calibration.graphs.float_graph import FloatGraph
+from calibration.graphs.operations import operations
 from calibration.observers import CALIBRATORS
 from calibration.table import CalibrationTable
+from contracts.errors import InputError
 
 pytestmark = pytest.mark.core
 
@@ -84,3 +86,13 @@ def test_a_layer_that_reads_nothing_but_zeros_still_gives_its_bias(calibrator: s
     (expected,) = run(given.model, images(4))
     for optimise in (False, True):
         np.testing.assert_allclose(run(made, images(4), optimise=optimise)[0], expected, atol=0.05)
+
+
+def test_only_layers_that_are_quantized_can_be_kept_in_float() -> None:
+    model = GRAPHS["residual"](17)
+    quantized = {place.operation for place in FloatGraph.of(model).places}
+    kept = min(quantized)
+    assert {place.operation for place in FloatGraph.of(model, [kept]).places} == quantized - {kept}
+    others = {operation.name for operation in operations(model)} - quantized
+    with pytest.raises(InputError, match=r"unknown layer in quantize\.keep_float"):
+        FloatGraph.of(model, [min(others)])

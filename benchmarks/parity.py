@@ -72,7 +72,7 @@ class Found:
         steps: from one compared tensor to the next, which have `operators` in them, views and the like included.
         quantizers: compared by themselves, of the twin's `of_quantizers`.
         layers: operators that read quantizers, of which `alone` were compared by themselves.
-        largest: difference of a step without quantizer, over the largest magnitude of its tensor.
+        largest: difference of a step over the largest magnitude of its tensor, but for quantized values a step apart.
         values: quantized values compared; `one_step` apart, and `further`.
         equal: share of test images decided alike by graph and twin.
         batch_moved, graph_moved: share of scores that move by more than `MOVED` from batches of 125 to 1000 in the
@@ -183,7 +183,9 @@ def show(found: dict[str, Found]) -> None:
         "clean accuracy, INT8": lambda each: f"{each.clean_int8:.2%}",
         "drop in points": lambda each: f"{100 * (each.clean_float - each.clean_int8):.2f}",
         "flips": lambda each: f"{each.flips}",
-        "TensorRT-RTX engine, bytes (no GPU, never run)": lambda each: f"{each.engine_bytes or '-':,}",
+        "TensorRT-RTX engine, bytes (no GPU, never run)": lambda each: (
+            "-" if each.engine_bytes is None else f"{each.engine_bytes:,}"
+        ),
         "TensorRT-RTX build, s": lambda each: "-" if each.engine_s is None else f"{each.engine_s:.1f}",
     }
     width, column = max(map(len, lines)), max(14, *map(len, found))
@@ -203,7 +205,7 @@ def measured(model: str, folder: Path, *, again: bool) -> Found:
     digest = sha256_file(checkpoint)
     if kept.exists() and not again:
         stored = read_json(kept, "parity")
-        if stored.pop("checkpoint") == digest:
+        if stored.pop("checkpoint") == digest and stored.keys() == Found.__dataclass_fields__.keys():
             return Found(**stored)
     found = measure(model, checkpoint)
     write_json(kept, {"checkpoint": digest, **asdict(found)})
@@ -264,7 +266,7 @@ def of_nodes(nodes: Sequence[NodeParity], program: ExportedProgram, twin: Twin) 
         "of_quantizers": len(twin.activation_quantizers()) + len(twin.weight_quantizers()),
         "layers": sum(node.operators for node in nodes),
         "alone": sum(node.operators == 1 for node in others),
-        "largest": max(node.largest for node in others),
+        "largest": max(node.largest for node in nodes),
         "values": sum(node.values for node in quantizers),
         "one_step": sum(node.one_step for node in quantizers),
         "further": sum(node.further for node in quantizers),

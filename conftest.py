@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
+from harness.waiting import wait_briefly
+
+wait_briefly()
 settings.register_profile("any machine", deadline=None)  # how long an example takes is no law, and machines differ
 settings.load_profile("any machine")
 

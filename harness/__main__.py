@@ -14,6 +14,7 @@ from contracts.errors import DONE, INTERRUPTED, HarnessError
 from harness import __version__
 from harness.cli import build, eval, measure, quantize, report, run, stage
 from harness.cli.opening import explained
+from harness.waiting import wait_briefly
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -43,6 +44,7 @@ for _command in (
 
 def main() -> None:
     """Run the command line and end the process with the right exit code."""
+    wait_briefly()
     try:
         harness.main(standalone_mode=False)
         code = DONE

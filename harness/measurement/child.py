@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.waiting import as_deployed
+
 FINAL_EVENTS = {"result", "failed"}
 EXIT_GRACE_S = 5.0
 LONGEST_LINE = 1 << 20
@@ -166,4 +168,5 @@ def _last_words(log: Path) -> str:
 def _environment() -> dict[str, str]:
     """Keep a user's folder off the child's import path, unless it is on ours: a file there could shadow a package."""
     on_path = "" in sys.path or str(Path.cwd()) in sys.path
-    return dict(os.environ) if on_path else {**os.environ, "PYTHONSAFEPATH": "1"}
+    kept = as_deployed(os.environ)
+    return kept if on_path else {**kept, "PYTHONSAFEPATH": "1"}

@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 
 BATCH = "batch"
 
+_WHOLE = "export a model that is whole"
 _TOLERANCE = 1e-3
 """Of the largest score: simplification and other batch sizes round differently, a mixed-up row is off by far more."""
 
@@ -64,11 +65,24 @@ def check_free_batch(path: Path, original: onnx.ModelProto, made: onnx.ModelProt
     except InputError as error:
         raise _built_in(path, size) from error
     if not np.isfinite(expected).all():
-        raise InputError(f"{path} computes scores that are not finite for random images: export a model that is whole")
+        where = _first_not_finite(original, images[: size or 3])
+        raise InputError(f"{path} computes scores that are not finite for random images, first in {where}: {_WHOLE}")
     if not _agree(three, rows):
         raise _built_in(path, size)
     if not _agree(again, expected):
         raise InputError(f"{path} computes other scores once its constants are folded: export it again, with opset 18")
+
+
+def _first_not_finite(model: onnx.ModelProto, images: Array) -> str:
+    """Return the node whose values are not finite first; -inf, with which attention masks, counts last."""
+    from engines.onnxruntime import activations
+
+    names: dict[str, str] = {node.output[0]: node.name or node.output[0] for node in model.graph.node if node.output}
+    found = dict(activations(model, list(names), limit_bytes=None)(images))
+    floating = {tensor: values for tensor, values in found.items() if values.dtype.kind == "f"}
+    wrong = (tensor for tensor in names if tensor in floating and not (floating[tensor] < np.inf).all())
+    lowest = (tensor for tensor in names if tensor in floating and not np.isfinite(floating[tensor]).all())
+    return names[next(wrong, None) or next(lowest)]
 
 
 def _built_in(path: Path, size: int) -> InputError:
@@ -81,17 +95,15 @@ def _agree(one: Array, other: Array) -> bool:
 
 
 def _runner(path: Path, model: onnx.ModelProto) -> Callable[[Array], Array]:
-    import onnxruntime as ort
+    from engines.onnxruntime import session
 
     def run(images: Array) -> Array:
         with _refusing(path):
-            return np.asarray(session.run(None, {name: images})[0])
+            return np.asarray(running.run(None, {name: images})[0])
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
     with _refusing(path):
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+        running = session(model)
+    name = running.get_inputs()[0].name
     return run
 
 

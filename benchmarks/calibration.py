@@ -144,7 +144,7 @@ def evaluated(rows: Sequence[Row], reference: onnx.ModelProto, context: Context)
 
 def decisions(graph: onnx.ModelProto, images: Any) -> Any:
     """Return the class that a graph decides for, of every image."""
-    from engines.onnxruntime import session
+    from engines.onnxruntime.session import session
 
     running = session(graph, optimise=False)
     name = running.get_inputs()[0].name

@@ -134,7 +134,7 @@ def by_twin(subject: Subject, method: str) -> Made:
 
 def by_graph(subject: Subject, method: str, keep_float: str | None = None) -> Made:
     """Calibrate a float graph and insert Q/DQ, but for the nodes of one operator."""
-    from engines.onnxruntime import activations
+    from engines.onnxruntime.activations import activations
 
     started = time.perf_counter()
     model = subject.given.model

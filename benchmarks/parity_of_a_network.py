@@ -137,7 +137,7 @@ def of_scores(twin: Twin, graph: onnx.ModelProto, images: Array, labels: Array) 
     """Return what the test images say."""
     import torch
 
-    from engines.onnxruntime import session
+    from engines.onnxruntime.session import session
 
     as_written = session(graph, optimise=False)
 

@@ -8,9 +8,9 @@ from contracts.errors import MissingDependencyError, unknown_name
 from engines.backend import Backend, Precision
 
 _BACKENDS = {
-    "openvino": "engines.openvino:OpenVINO",
-    "onnxruntime": "engines.onnxruntime:ONNXRuntime",
-    "torch": "engines.torch:Torch",
+    "openvino": "engines.openvino.backend:OpenVINO",
+    "onnxruntime": "engines.onnxruntime.backend:ONNXRuntime",
+    "torch": "engines.torch.backend:Torch",
 }
 
 AUTO = "auto"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, fx
 
-from engines.onnxruntime import activations
+from engines.onnxruntime.activations import activations
 from harness.models.onnx_graph import OUTPUT
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def check_free_batch(path: Path, original: onnx.ModelProto, made: onnx.ModelProt
 
 def _first_not_finite(model: onnx.ModelProto, images: Array) -> str:
     """Return the node whose values are not finite first; -inf, with which attention masks, counts last."""
-    from engines.onnxruntime import activations
+    from engines.onnxruntime.activations import activations
 
     names: dict[str, str] = {node.output[0]: node.name or node.output[0] for node in model.graph.node if node.output}
     found = dict(activations(model, list(names), limit_bytes=None)(images))
@@ -95,7 +95,7 @@ def _agree(one: Array, other: Array) -> bool:
 
 
 def _runner(path: Path, model: onnx.ModelProto) -> Callable[[Array], Array]:
-    from engines.onnxruntime import session
+    from engines.onnxruntime.session import session
 
     def run(images: Array) -> Array:
         with _refusing(path):

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import helper
-from tiny_graphs import CLASSES, SHAPE, built, graph
 
 from engines.audit import LayerPrecision, PrecisionAudit, audit_warnings
 from engines.backend import EngineManifest
 from engines.loading import build_engine, read_manifest
+from tests.engines.tiny_graphs import CLASSES, SHAPE, built, graph
 
 pytestmark = pytest.mark.core
 

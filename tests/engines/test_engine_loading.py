@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tiny_graphs import CLASSES, SHAPE, built, classifier, graph
 
 from contracts.errors import InputError, MissingDependencyError
 from contracts.files import write_json
@@ -20,6 +19,7 @@ from engines import registry
 from engines.backend import Availability, EngineManifest, Precision
 from engines.engine import LoadOptions
 from engines.loading import MANIFEST, build_engine, graph_signature, load_engine, read_manifest
+from tests.engines.tiny_graphs import CLASSES, SHAPE, built, classifier, graph
 
 pytestmark = pytest.mark.core
 
@@ -129,7 +129,7 @@ def test_an_unknown_precision_is_refused_with_the_nearest() -> None:
 
 
 def test_a_backend_that_does_not_work_here_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from engines.openvino import OpenVINO
+    from engines.openvino.backend import OpenVINO
 
     away = Availability(False, "openvino does not import", "install it with: pip install openvino")
     monkeypatch.setattr(OpenVINO, "availability", lambda self, precision=None: away)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiny_graphs import CLASSES, SHAPE, built, classifier, pixels, reference
 
 from contracts.errors import InputError
 from engines.backend import Precision
 from engines.engine import Engine, LoadOptions
 from engines.loading import MANIFEST, load_engine, read_manifest
+from tests.engines.tiny_graphs import CLASSES, SHAPE, built, classifier, pixels, reference
 
 pytestmark = pytest.mark.core
 

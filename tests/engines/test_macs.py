@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
-from tiny_graphs import classifier, graph
 
 from contracts.errors import InputError
 from engines.macs import layer_macs, multiplying_layers
+from tests.engines.tiny_graphs import classifier, graph
 
 pytestmark = pytest.mark.core
 

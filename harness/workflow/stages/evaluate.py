@@ -128,7 +128,7 @@ def _check_fits(context: Context, split: Split, final: Artifact) -> None:
 def _float_scores(context: Context, final: Artifact) -> Callable[[Images], Any]:
     """Return the function from images to the float model's scores; a given graph runs node by node as written."""
     if final.kind == "onnx":
-        from engines.onnxruntime import session
+        from engines.onnxruntime.session import session
 
         given = session(final.folder / saved_models.GRAPH, optimise=False)
         return lambda images: given.run(None, {"images": images})[0]

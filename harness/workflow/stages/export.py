@@ -89,7 +89,7 @@ def _compare(twin: Twin, graph: Path, seed: int) -> dict[str, float | int]:
     import numpy as np
     import torch
 
-    from engines.onnxruntime import session
+    from engines.onnxruntime.session import session
 
     as_written = session(graph, optimise=False)
     shape = as_written.get_inputs()[0].shape[1:]

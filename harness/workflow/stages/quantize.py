@@ -75,7 +75,7 @@ def _of_a_model(context: Context, checkpoint: Artifact, keep_float: tuple[str, .
 
 
 def _of_a_graph(context: Context, graph: Artifact, keep_float: tuple[str, ...]) -> CalibrationTable:
-    from engines.onnxruntime import activations
+    from engines.onnxruntime.activations import activations
 
     quantize = context.experiment.quantize
     if quantize.bits != DEPLOYED_BITS:

@@ -53,7 +53,7 @@ def _peaks(context: Context, float_graph: Artifact) -> dict[str, float]:
     """Return the largest finite magnitude of every tensor over the calibration images."""
     from calibration.graphs.peaks import observed_peaks
     from calibration.graphs.typed import tensors
-    from engines.onnxruntime import activations
+    from engines.onnxruntime.activations import activations
 
     model = saved_models.load_graph(float_graph)
     names = tensors(model)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 from onnx import TensorProto, helper
-from quantized_drawings import SCALE, Array, Model, between, find, read, requantize, store
+
+from tests.calibration.graphs.quantized_drawings import SCALE, Array, Model, between, find, read, requantize, store
 
 
 def scale_from_images(model: Model) -> None:

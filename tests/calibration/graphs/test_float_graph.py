@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from float_graphs import CLASSES, GRAPHS, Sketch, images, tied
 
 from calibration.graphs.float_graph import FloatGraph
 from calibration.graphs.operations import operations
 from calibration.observers import CALIBRATORS
 from calibration.table import CalibrationTable
 from contracts.errors import InputError
+from tests.calibration.graphs.float_graphs import CLASSES, GRAPHS, Sketch, images, tied
 
 pytestmark = pytest.mark.core
 

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from float_graphs import GRAPHS, OPSETS, Sketch, images, tied
 from onnx import TensorProto, numpy_helper
 
 from calibration.graphs.insert import insert, weight_scales
 from calibration.graphs.operations import operations
 from calibration.rules import Place, places
 from contracts.errors import InputError
+from tests.calibration.graphs.float_graphs import GRAPHS, OPSETS, Sketch, images, tied
 
 pytestmark = pytest.mark.core
 

@@ -5,16 +5,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from float_graphs import GRAPHS
 from onnx import TensorProto, helper, numpy_helper
-from planted_faults import FAULTS
-from quantized_drawings import Drawing, Model, between, find, read, residual, store
 
 from calibration.graphs.insert import insert
 from calibration.graphs.lint import RULES, lint, refuse_errors
 from calibration.graphs.operations import operations
 from calibration.rules import places
 from contracts.errors import InputError
+from tests.calibration.graphs.float_graphs import GRAPHS
+from tests.calibration.graphs.planted_faults import FAULTS
+from tests.calibration.graphs.quantized_drawings import Drawing, Model, between, find, read, residual, store
 
 pytestmark = pytest.mark.core
 

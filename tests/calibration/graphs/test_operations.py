@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from float_graphs import GRAPHS, OPSETS, SHAPE, Sketch, images
 from onnx import TensorProto, helper, numpy_helper
 
 from calibration.graphs.constants import constant_tensors, constant_values
 from calibration.graphs.operations import node_names, operations
 from calibration.rules import places
+from tests.calibration.graphs.float_graphs import GRAPHS, OPSETS, SHAPE, Sketch, images
 
 pytestmark = pytest.mark.core
 

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from float_graphs import Sketch, images
 
 from calibration.graphs.peaks import observed_peaks
 from calibration.graphs.typed import tensors, typed
 from contracts.errors import InputError
+from tests.calibration.graphs.float_graphs import Sketch, images
 
 pytestmark = pytest.mark.core
 

@@ -11,7 +11,6 @@ pytest.importorskip("torch")
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_models import labels_of, linear, pixels
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -21,6 +20,7 @@ from harness.attacks.ball import project, random_start
 from harness.attacks.gradient import cross_entropy_gradient
 from harness.attacks.n_fgsm import NFGSM
 from harness.attacks.pgd import PGD
+from tests.harness.attacks.linear_models import labels_of, linear, pixels
 
 SHAPE = (2, 3, 4)
 

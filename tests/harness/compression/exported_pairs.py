@@ -9,17 +9,17 @@ from typing import Any
 
 import onnx
 import torch
-from small_networks import Residual, pixels, plain, settled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibration.graphs.float_graph import FloatGraph
 from calibration.graphs.qdq import store_integer_weights, translations
-from engines.onnxruntime import activations
+from engines.onnxruntime.activations import activations
 from harness.compression.traced import traced
 from harness.compression.twin import Twin
 from harness.models.onnx_graph import export, exported, simplified
 from harness.models.zoo import InceptionBlock, VisionTransformer
+from tests.harness.compression.small_networks import Residual, pixels, plain, settled
 
 CALIBRATOR = "percentile"
 CLASSES = 5

@@ -5,13 +5,13 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from small_networks import Residual, Shared, pixels, plain, settled
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from contracts.errors import InputError
 from harness.compression.traced import traced
 from harness.models.build import build_model
+from tests.harness.compression.small_networks import Residual, Shared, pixels, plain, settled
 
 
 def norms(network: fx.GraphModule) -> int:

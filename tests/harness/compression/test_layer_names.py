@@ -11,7 +11,6 @@ pytest.importorskip("onnxscript")
 
 import onnx
 import torch
-from small_networks import Residual, Shared, plain, settled
 from torch import Tensor, nn
 
 from calibration.graphs.qdq import store_integer_weights, translations
@@ -21,6 +20,7 @@ from harness.compression.traced import traced
 from harness.compression.twin import Twin
 from harness.models.build import build_model
 from harness.models.onnx_graph import exported, simplified
+from tests.harness.compression.small_networks import Residual, Shared, plain, settled
 
 MULTIPLY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 

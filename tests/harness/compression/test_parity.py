@@ -13,11 +13,11 @@ pytest.importorskip("torchvision")
 import numpy as np
 import onnx
 import torch
-from exported_pairs import NETWORKS, Pair, exported_pair
 from onnx import numpy_helper
-from small_networks import pixels
 
 from harness.compression.parity import NodeParity, node_parity
+from tests.harness.compression.exported_pairs import NETWORKS, Pair, exported_pair
+from tests.harness.compression.small_networks import pixels
 
 
 def compared(pair: Pair, graph: onnx.ModelProto) -> tuple[NodeParity, ...]:

@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("torch_pruning")
 
 import torch
-from small_networks import Residual, pixels, plain, settled
 from torch import Tensor, nn
 
 from contracts.errors import InputError
@@ -16,6 +15,7 @@ from harness.compression.pruning import History, prune, replay
 from harness.compression.size import count_macs_and_parameters
 from harness.models.build import build_model
 from harness.models.checkpoint import load_into, read_weights, save_weights
+from tests.harness.compression.small_networks import Residual, pixels, plain, settled
 
 EXAMPLE = torch.zeros(1, 1, 8, 8)
 

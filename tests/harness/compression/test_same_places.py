@@ -12,14 +12,14 @@ pytest.importorskip("torchvision")
 
 import numpy as np
 import onnx
-from exported_pairs import NETWORKS, Pair, exported_pair
 from onnx import helper, numpy_helper
-from small_networks import pixels
 
 from calibration.graphs.lint import lint
 from calibration.graphs.operations import operations
 from calibration.graphs.tensorrt_cache import activation_scales
-from engines.onnxruntime import session
+from engines.onnxruntime.session import session
+from tests.harness.compression.exported_pairs import NETWORKS, Pair, exported_pair
+from tests.harness.compression.small_networks import pixels
 
 
 @pytest.fixture(params=list(NETWORKS), scope="module")

@@ -7,7 +7,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from small_networks import pixels, settled
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from contracts.errors import InputError
 from harness.compression.operations import operations
 from harness.compression.traced import traced
 from harness.compression.twin import Twin
+from tests.harness.compression.small_networks import pixels, settled
 
 
 def quantized(model: nn.Module, shape: tuple[int, int, int]) -> list[tuple[str, int, bool]]:

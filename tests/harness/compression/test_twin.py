@@ -10,7 +10,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from small_networks import Residual, Shared, pixels, plain, settled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +17,7 @@ from calibration.table import CalibrationTable, TensorScale
 from contracts.errors import InputError
 from harness.compression.traced import traced
 from harness.compression.twin import Twin
+from tests.harness.compression.small_networks import Residual, Shared, pixels, plain, settled
 
 IMAGES = pixels(16, 1, 8, 8)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain_of_tasks import FILE, Chain, text
 
 from contracts.errors import InputError
 from harness.workflow.artifact import MANIFEST, Artifact, Made, Task, read_artifact
 from harness.workflow.ledger import Ledger
+from tests.harness.workflow.chain_of_tasks import FILE, Chain, text
 
 pytestmark = pytest.mark.core
 

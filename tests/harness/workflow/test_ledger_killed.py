@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import chain_of_tasks
 import pytest
+
+from tests.harness.workflow import chain_of_tasks
 
 pytestmark = pytest.mark.core
 

@@ -13,7 +13,7 @@ from contracts.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
-    from engines.onnx_in_torch.operators import Operator
+    from engines.torch.operators import Operator
 
 _FLOATING = frozenset({"FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"})
 _QUANTIZED = frozenset(
@@ -86,7 +86,7 @@ def _model(source: onnx.ModelProto | Path | str) -> onnx.ModelProto:
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    from engines.onnx_in_torch.operators import OLDEST_OPSET
+    from engines.torch.operators import OLDEST_OPSET
 
     version = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     if version < OLDEST_OPSET:
@@ -113,7 +113,7 @@ def _one_float(values: Sequence[onnx.ValueInfoProto], role: str) -> str:
 
 
 def _node(proto: onnx.NodeProto, opset: int, consumed: set[str]) -> Node:
-    from engines.onnx_in_torch.operators import operator_for
+    from engines.torch.operators import operator_for
 
     name = proto.name or next(iter(proto.output), "")
     if proto.op_type in _QUANTIZED:
@@ -143,7 +143,7 @@ def _attributes(proto: onnx.NodeProto) -> dict[str, Any]:
 
 def _check_call(op_type: str, node: Node, consumed: set[str]) -> None:
     """Refuse what the function of an operator does not implement: an attribute, its value, a second output."""
-    from engines.onnx_in_torch.operators import ATTRIBUTE_VALUES
+    from engines.torch.operators import ATTRIBUTE_VALUES
 
     try:
         inspect.signature(node.function).bind(*node.inputs, **node.attributes)

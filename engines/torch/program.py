@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import InputError, unknown_name
-from engines.onnx_in_torch.graph import FloatGraph, Node, read_graph
+from engines.torch.graph import FloatGraph, Node, read_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -85,7 +85,7 @@ class TorchProgram:
         """Run the nodes that do not depend on the image; return all constants, and the other nodes."""
         from onnx import TensorProto
 
-        from engines.onnx_in_torch.tensors import to_torch
+        from engines.torch.tensors import to_torch
 
         constants = {tensor.name: self._placed(to_torch(tensor)) for tensor in graph.initializers}
         pending = []

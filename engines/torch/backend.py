@@ -47,7 +47,7 @@ class Torch(Backend):
 
     def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
         """Check that every operator is known and keep the graph; see `Backend.build`."""
-        from engines.onnx_in_torch.program import TorchProgram
+        from engines.torch.program import TorchProgram
 
         del options
         TorchProgram(graph, dtype=_DTYPES[precision], device="cpu")
@@ -76,7 +76,7 @@ class TorchEngine(Engine):
     def _activate(self) -> None:
         import torch
 
-        from engines.onnx_in_torch.program import TorchProgram
+        from engines.torch.program import TorchProgram
 
         if self.options.threads:
             torch.set_num_threads(self.options.threads)

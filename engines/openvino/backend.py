@@ -62,7 +62,7 @@ class OpenVINO(Backend):
 
     def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
         """Read it from the model that the CPU plugin compiles; see `Backend.audit`."""
-        from engines.audit_openvino import runtime_precisions
+        from engines.openvino.audit import runtime_precisions
 
         layers = multiplying_layers(graph)
         compiled = _compiled(folder / _XML, manifest, LoadOptions(batch_size=1))

@@ -22,7 +22,7 @@ def to_torch(proto: onnx.TensorProto) -> torch.Tensor:
     import torch
     from onnx import TensorProto, numpy_helper
 
-    from engines.onnx_in_torch.operators.arithmetic import DTYPES
+    from engines.torch.operators.arithmetic import DTYPES
 
     if proto.data_location == TensorProto.EXTERNAL:
         raise InputError(

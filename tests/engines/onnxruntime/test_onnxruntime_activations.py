@@ -9,10 +9,10 @@ import numpy.typing as npt
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from tiny_graphs import classifier, graph, pixels, reference
 
 from contracts.errors import InputError
-from engines.onnxruntime import activations
+from engines.onnxruntime.activations import activations
+from tests.engines.tiny_graphs import classifier, graph, pixels, reference
 
 pytestmark = pytest.mark.core
 

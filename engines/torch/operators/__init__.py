@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from engines.onnx_in_torch.operators import activations, arithmetic, layers, reductions, shapes, windows
+from engines.torch.operators import activations, arithmetic, layers, reductions, shapes, windows
 
 Operator = Callable[..., torch.Tensor | tuple[torch.Tensor, ...]]
 

@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from contracts.errors import InputError
-from engines.onnx_in_torch import TorchProgram
+from engines.torch.program import TorchProgram
 
 torch = pytest.importorskip("torch")
 
@@ -485,7 +485,7 @@ def test_unknown_dtype_unreadable_file_and_unfit_images_are_input_errors(tmp_pat
 
 
 def test_importing_the_package_loads_neither_torch_nor_onnx() -> None:
-    code = "import sys, engines.onnx_in_torch; print([n for n in ('torch', 'onnx') if n in sys.modules])"
+    code = "import sys, engines.torch.program; print([n for n in ('torch', 'onnx') if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )

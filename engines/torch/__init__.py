@@ -1,0 +1,1 @@
+"""PyTorch as a runtime: a float ONNX graph, interpreted operator by operator."""

@@ -1,4 +1,4 @@
-"""Print as JSON which names a module of TensorRT bindings has: `python binding_names.py MODULE`, in a process of its own.
+"""Print as JSON which names a module of TensorRT bindings has: `python binding_names.py MODULE`, in its own process.
 
 Signatures are read in the first lines of pybind11's docstrings. Nothing of the module is called.
 """
@@ -15,12 +15,13 @@ from types import ModuleType
 from typing import Any
 
 OPENING, CLOSING = "([{<", ")]}>"
-SPECIAL = {"__init__", "__len__", "__getitem__", "__call__", "__iter__", "__next__", "__enter__", "__exit__", "__del__"}
-IN_DETAIL = set(
-    "Logger ILogger Builder IBuilderConfig INetworkDefinition ITensor ILayer IOptimizationProfile OnnxParser ParserError "
-    "Runtime IRuntimeConfig ICudaEngine IExecutionContext EngineInspector ITimingCache IHostMemory IProfiler Profiler "
-    "IProgressMonitor ISerializationConfig IErrorRecorder Dims Dims2 Dims3 Dims4 IOutputAllocator IGpuAllocator".split()
-)
+SPECIAL = "__init__ __len__ __getitem__ __setitem__ __call__ __iter__ __next__ __enter__ __exit__ __del__ __eq__"
+IN_DETAIL = """
+    Logger ILogger Builder IBuilderConfig INetworkDefinition ITensor ILayer IOptimizationProfile OnnxParser ParserError
+    Runtime ICudaEngine IExecutionContext EngineInspector ITimingCache IHostMemory IProfiler Profiler IErrorRecorder
+    IRuntimeConfig IRuntimeCache IProgressMonitor ISerializationConfig IOutputAllocator IGpuAllocator
+    Dims Dims2 Dims3 Dims4
+"""
 
 
 def parts(text: str) -> Iterator[str]:
@@ -45,7 +46,7 @@ def parts(text: str) -> Iterator[str]:
 
 
 def argument(text: str) -> list[str]:
-    """Split `name: type = default` into its one to three parts; a part that is not there is left out or empty."""
+    """Split `name: type = default` into its parts; an absent type is empty, an absent default is left out."""
     head, equal, default = text.partition(" = ")
     name, _, kind = head.partition(":")
     return [name.strip(), kind.strip(), default.strip()] if equal else [name.strip(), kind.strip()]
@@ -62,7 +63,7 @@ def signature(line: str) -> dict[str, Any] | None:
 def signatures(function: Any, package: str) -> list[dict[str, Any]]:
     """Return a function's signatures, more than one where it is overloaded."""
     if inspect.isfunction(function):
-        lines = [f"{function.__name__}{inspect.signature(function)}"]
+        lines = [str(inspect.signature(function))]
     else:
         text = re.sub(rf"{package}(\.\w+)?\.(?=[A-Z])", "", function.__doc__ or "")
         lines = text.splitlines()[:1]
@@ -90,16 +91,13 @@ def member(value: Any, package: str) -> dict[str, Any]:
 
 
 def described(cls: type, package: str) -> dict[str, Any]:
-    """Describe a class: an enum by its values and whether it is ordered, another by its members."""
+    """Describe a class: an enum by its values, another by its members."""
     if hasattr(cls, "__members__"):
         values = {name: int(value) for name, value in cls.__members__.items()}
-        return {"enum": values, "arithmetic": "__and__" in vars(cls)}
-    own = {name: value for name, value in vars(cls).items() if not name.startswith("_") or name in SPECIAL}
-    if "__init__" in own and own["__init__"] is object.__init__:
-        del own["__init__"]
+        return {"enum": values}
+    own = {name: value for name, value in vars(cls).items() if not name.startswith("_") or name in SPECIAL.split()}
     return {
         "bases": [base.__name__ for base in cls.__bases__ if base.__module__.startswith(package)],
-        "free_attributes": bool(cls.__dictoffset__),
         "members": {name: member(value, package) for name, value in own.items()},
     }
 
@@ -107,18 +105,17 @@ def described(cls: type, package: str) -> dict[str, Any]:
 def classes(owner: Any, package: str) -> Iterator[type]:
     """Yield the package's classes in a module or class, the nested ones behind their owners."""
     for value in list(vars(owner).values()):
-        if isinstance(value, type) and value.__module__.startswith(package):
-            nested = value.__qualname__.rpartition(".")[0] == getattr(owner, "__qualname__", "")
-            if nested:
-                yield value
-                yield from classes(value, package)
+        inside = isinstance(value, type) and value.__module__.startswith(package)
+        if inside and value.__qualname__.rpartition(".")[0] == getattr(owner, "__qualname__", ""):
+            yield value
+            yield from classes(value, package)
 
 
 def names(module: ModuleType) -> dict[str, Any]:
     """Describe a module: classes in detail, the names of the others, functions and other attributes."""
     package = module.__name__
     found = list(classes(module, package))
-    detailed = [cls for cls in found if hasattr(cls, "__members__") or cls.__qualname__ in IN_DETAIL]
+    detailed = [cls for cls in found if hasattr(cls, "__members__") or cls.__qualname__ in IN_DETAIL.split()]
     public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     others = {name: value for name, value in public.items() if not isinstance(value, (type, ModuleType))}
     return {

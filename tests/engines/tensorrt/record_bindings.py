@@ -1,8 +1,8 @@
 """Record the names of the real TensorRT Python bindings: `python tests/engines/tensorrt/record_bindings.py`.
 
-The bindings' wheels hold an extension module and no TensorRT. It imports on any x86-64 or aarch64 Linux once small empty
-libraries stand in for TensorRT's own, exporting the symbols that it wants; nothing can be run with them. Needs a network,
-cc, nm and readelf. Version 8.6.1 has wheels up to Python 3.11.
+The bindings' wheels hold an extension module and no TensorRT. It imports on any Linux once small empty libraries stand
+in for TensorRT's own, exporting the symbols that it wants; nothing can be run with them. Needs a network, cc, nm and
+readelf, and tensorrt-rtx installed. Version 8.6.1 has wheels up to Python 3.11.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def stand_ins(extension: Path, folder: Path) -> Path:
     """Compile empty libraries under the names of NVIDIA's that `extension` needs, into `folder`."""
     present = ctypes.CDLL(None)  # Python's and the C library's symbols must stay the real ones
     undefined = [line.split() for line in output("nm", "-D", "--undefined-only", extension).splitlines()]
-    wanted = [symbol for kind, symbol in undefined if kind == "U" and "@" not in symbol and not hasattr(present, symbol)]
+    wanted = [
+        symbol for kind, symbol in undefined if kind == "U" and "@" not in symbol and not hasattr(present, symbol)
+    ]
     folder.mkdir()
     source = folder / "stand_in.c"
     source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in wanted))

@@ -13,8 +13,8 @@ _DATATYPES = {
     "fp32": ("fp32", "float32", "float"),
     "fp16": ("fp16", "float16", "half"),
     "bf16": ("bf16", "bfloat16"),
-    "fp8": ("fp8", "fp8e4m3", "fp8e5m2", "e4m3", "e5m2"),
-    "fp4": ("fp4", "fp4e2m1", "e2m1"),
+    "fp8": ("fp8", "float8", "fp8e4m3", "fp8e5m2", "float8e4m3", "float8e4m3fn", "float8e5m2"),
+    "fp4": ("fp4", "float4", "fp4e2m1", "float4e2m1"),
     **{name: (name,) for name in ("int4", "int8", "uint8", "int16", "int32", "int64", "bool")},
 }
 _DATATYPE_OF = {spelling: name for name, spellings in _DATATYPES.items() for spelling in spellings}

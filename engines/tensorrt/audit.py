@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from engines.audit import INT8
 from engines.macs import Layer
 from engines.tensorrt.layers import UNKNOWN, EngineLayer
 
 # Kinds, and kernels: Myelin names its own after what they do, a convolution Corr and a linear layer Fc.
 _MULTIPLYING = re.compile(r"conv|gemm|matmul|matrix|fullyconnected|mha|_fc|_corr", re.IGNORECASE)
+
+_FLOATS = {"fp32", "fp16", "bf16"}
 
 
 def layer_precisions(layers: Sequence[EngineLayer], graph_layers: Sequence[Layer]) -> Mapping[str, str]:
@@ -18,7 +19,7 @@ def layer_precisions(layers: Sequence[EngineLayer], graph_layers: Sequence[Layer
 
     A node may be named by several layers of the engine: the one that multiplies counts, and where several that
     multiply disagree, nothing is claimed. Inside a closed region a quantized node may run in INT8 or in float: it is
-    left out, and so is every node whose region has no float type of its own.
+    left out, and so is every node of a region whose own type is no float.
 
     Args:
         layers: those of the engine, from `engine_layers`.
@@ -31,10 +32,11 @@ def layer_precisions(layers: Sequence[EngineLayer], graph_layers: Sequence[Layer
             continue
         nodes = [names[node] for node in layer.onnx_nodes if node in names]
         if layer.is_region:
-            inside = [node for node in _inside(layer.onnx_nodes, nodes, graph_layers) if not node.quantized]
-            enclosed.add(inside if layer.precision != INT8 else (), layer.precision)
-        else:
-            (multiplied if _multiplies(layer) else touched).add(nodes, layer.precision)
+            nodes = [node for node in _inside(layer.onnx_nodes, nodes, graph_layers) if not node.quantized]
+        if _multiplies(layer):
+            multiplied.add(nodes, layer.precision)
+        elif layer.precision in _FLOATS:  # that something reads INT8 does not say that it multiplies in it
+            (enclosed if layer.is_region else touched).add(nodes, layer.precision)
     claims = {**enclosed.found, **touched.found, **multiplied.found}
     return {name: next(iter(precisions)) for name, precisions in claims.items() if len(precisions) == 1}
 

@@ -247,6 +247,11 @@ def test_nothing_is_claimed_where_layers_disagree_or_only_names_are_kept() -> No
     assert layer_precisions(sample("trt8_names_only"), [multiplying("conv1")]) == {}
 
 
+def test_a_kernel_that_reads_int8_and_names_no_product_is_not_taken_for_one() -> None:
+    kernel = EngineLayer("__myl_CastMulSum_myl0_1", "kgen", "int8", (), (), ("fc",), "__myl_CastMulSum_0x1")
+    assert layer_precisions([kernel], [multiplying("fc")]) == {}
+
+
 def test_a_region_tells_of_the_float_layers_inside_it_only() -> None:
     query, inner, proj, after = (
         multiplying("/attention/query", quantized=False),

@@ -50,13 +50,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: `kind` is a `LayerType`, `nodes` the names of the nodes that it was made from."""
+    """One layer: `kind` is a `LayerType`, `nodes` name the nodes that it was made from, `operands` weights included."""
 
     name: str
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: tuple[str, ...]
+    operands: tuple[str, ...] = ()
     weights: str = ""
 
 
@@ -129,13 +130,10 @@ def network_layers(graph: Graph) -> list[Layer]:
             tuple(tensor for tensor in node.input if tensor and tensor not in graph.weights),
             tuple(node.output),
             (name,),
-            next((tensor for tensor in node.input if len(graph.tensors.get(tensor, _NONE).shape) > 1), ""),
+            tuple(node.input),
         )
         for node in graph.model.graph.node
     ]
-
-
-_NONE = Tensor("", 0, ())
 
 
 def engine_layers(graph: Graph) -> list[Layer]:
@@ -149,7 +147,9 @@ def engine_layers(graph: Graph) -> list[Layer]:
         moving = tuple(name for name in inputs if name not in constant)
         if not moving:
             constant.update(layer.outputs)
-            source.update((name, inputs[0]) for name in layer.outputs if inputs)
+            source.update(
+                (name, source.get(layer.operands[0], layer.operands[0])) for name in layer.outputs[:1] if layer.operands
+            )
             continue
         if layer.kind == "DEQUANTIZE":
             source.update((name, moving[0]) for name in layer.outputs)
@@ -161,5 +161,7 @@ def engine_layers(graph: Graph) -> list[Layer]:
             name, nodes = f"{other.name} + {layer.name}", (*other.nodes, *layer.nodes)
             kept[before or 0] = replace(other, name=name, outputs=layer.outputs, nodes=nodes)
         else:
-            kept.append(replace(layer, inputs=moving, weights=source.get(layer.weights, layer.weights)))
+            stored = (source.get(name, name) for name in layer.operands if name in constant)
+            weights = next((name for name in stored if len(graph.tensors[name].shape) > 1), "")
+            kept.append(replace(layer, inputs=moving, weights=weights))
     return kept

@@ -18,9 +18,10 @@ GPU_JUNIT := build/gpu/junit.xml
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt .ci/stubs
 	@"$(UV)" --version >/dev/null 2>&1 || { $(PYTHON) -m venv --clear "$(VENV)" && "$(BIN)/python" -m pip install --quiet --disable-pip-version-check uv; }
 	"$(UV)" pip install --quiet --python "$(BIN)/python" --constraints constraints.txt --editable ".[train,tensorrt-rtx,dev]"
+	"$(BIN)/python" .ci/stubs "$(UV)" "$(VENV)/stubs"
 	@touch "$(STAMP)"
 
 demo: setup

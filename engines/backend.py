@@ -1,10 +1,10 @@
-"""What a backend is: a name, the precisions it has, whether it works here, how it builds and how it loads."""
+"""What a backend is: a name, the precisions and options it has, whether it works here, how it builds and loads."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +30,46 @@ class Availability:
 
 
 @dataclass(frozen=True)
+class NoOptions:
+    """The options of a backend that has none."""
+
+
+Report = Callable[[float], None]
+"""Told the fraction of a build that is done, in [0, 1]."""
+
+
+def unheard(fraction: float) -> None:
+    """Report to nobody."""
+    del fraction
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a backend says of the engine that it has just written.
+
+    Attributes:
+        weights_bytes: bytes of the constants inside the engine.
+        said: what its builder told of the layers that it made, for `Backend.inspect` of the same backend.
+    """
+
+    weights_bytes: int
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a built engine is made of, as its runtime tells.
+
+    Attributes:
+        audit: the precision that the graph's layers run in.
+        layers: the engine's own layers as JSON values, with formats and times; None where the runtime does not tell.
+    """
+
+    audit: PrecisionAudit
+    layers: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class EngineManifest:
     """What a built engine is; it lies beside the engine's files as the key `engine` of `manifest.json`.
 
@@ -42,6 +82,11 @@ class EngineManifest:
         weights_bytes: bytes of the constants inside the engine.
         engine_bytes: bytes of the engine's files.
         options: the backend's build options, resolved.
+        made_for: what the engine is bound to (runtime's version, GPU, …) by name; empty where it runs wherever its
+            runtime does.
+        graph_sha256: digest of the ONNX file it was built from.
+        files: digest of each of the engine's files, by its path in the folder.
+        simulated: whether a double stood in for the runtime: then no number of it is a measurement.
         audit: what precision its layers run in on the machine that built it; None where it was never asked.
     """
 
@@ -53,11 +98,15 @@ class EngineManifest:
     weights_bytes: int
     engine_bytes: int
     options: Mapping[str, Any]
+    made_for: Mapping[str, str] = field(default_factory=dict)
+    graph_sha256: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    simulated: bool = False
     audit: PrecisionAudit | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
-        value = {**asdict(self), "input_shape": list(self.input_shape), "options": dict(self.options)}
+        value = {**asdict(self), "input_shape": list(self.input_shape)}
         del value["audit"]
         return value if self.audit is None else {**value, "audit": self.audit.to_json()}
 
@@ -88,6 +137,9 @@ _KINDS: Mapping[str, type] = {
     "weights_bytes": int,
     "engine_bytes": int,
     "options": dict,
+    "made_for": dict,
+    "files": dict,
+    "simulated": bool,
 }
 
 
@@ -100,11 +152,21 @@ class Backend(ABC):
     """The package that must be imported before an engine is loaded, by its import name."""
     takes_gpu: ClassVar[bool] = False
     """Whether it runs on a GPU where there is one."""
+    builds_apart: ClassVar[bool] = False
+    """Whether its builder may take the process down with it, so that it must run in one of its own."""
 
     def availability(self, precision: Precision | None = None) -> Availability:
-        """Say whether this backend works here, for one precision or at all."""
+        """Say whether this backend builds engines here, of one precision or at all."""
         del precision
         return Availability(usable=True)
+
+    def runnable(self) -> Availability:
+        """Say whether this backend runs engines here; some build where they cannot run."""
+        return self.availability()
+
+    def options(self) -> type[Any]:
+        """Return a frozen dataclass: the section `build.<name>` of the experiment file, with its defaults."""
+        return NoOptions
 
     def graph_kind(self, precision: Precision) -> GraphKind:
         """Return the graph an engine of this precision is built from."""
@@ -121,34 +183,54 @@ class Backend(ABC):
         if precision not in self.precisions:
             raise InputError(f"{self.name} has no {precision} here: it has {', '.join(self.precisions)}")
 
+    @property
+    def simulated(self) -> bool:
+        """Whether a double stands in for the runtime."""
+        return False
+
     @abstractmethod
     def version(self) -> str:
         """Return the version of the runtime's package."""
 
+    def made_for(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return what an engine that is built here with these options is bound to, by name."""
+        del options
+        return {}
+
+    def unfit(self, manifest: EngineManifest) -> str | None:
+        """Return in a clause why an engine cannot be loaded here, though its runtime works; None where it can."""
+        del manifest
+        return None
+
     @abstractmethod
-    def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
-        """Write the engine's files into `folder` and return the bytes of the constants inside.
+    def build(self, graph: Path, precision: Precision, folder: Path, options: Any, report: Report) -> Built:
+        """Write the engine's files into `folder`.
 
         Args:
             graph: ONNX file of the kind `graph_kind(precision)`, one input (batch, channels, height, width).
             precision: one of `precisions`.
             folder: an empty folder.
-            options: the section of the experiment file that is this backend's own.
+            options: an instance of what `options()` returns.
+            report: told how far it is.
+
+        Raises:
+            InputError: the runtime refuses the graph; the sentence names the node.
         """
 
-    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
-        """Say what precision the layers of a built engine run in on this machine.
+    def inspect(self, graph: Path, folder: Path, manifest: EngineManifest, built: Built) -> Inspected:
+        """Say what a built engine is made of, on this machine.
 
         Args:
             graph: ONNX file that the engine was built from.
             folder: where the engine's files are.
             manifest: what the engine is.
+            built: what `build` said.
 
         Raises:
             InputError: the multiply-accumulates of the graph cannot be counted.
         """
-        del graph, folder, manifest
-        return silent_audit(self.name, "this backend does not tell")
+        del graph, folder, manifest, built
+        return Inspected(silent_audit(self.name, "this backend does not tell"))
 
     @abstractmethod
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:

@@ -22,19 +22,47 @@ class LoadOptions:
     Attributes:
         batch_size: images the engine takes at a time; larger batches are cut, smaller ones padded.
         threads: CPU threads it may use; 0 leaves that to the runtime.
+        cuda_graph: run bound batches as one CUDA graph, where the runtime has them.
     """
 
     batch_size: int = 100
     threads: int = 0
+    cuda_graph: bool = False
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where one query's time went, by a GPU's events, as trtexec defines them.
+
+    Attributes:
+        h2d_ms: copying the images to the GPU.
+        compute_ms: the engine's kernels.
+        d2h_ms: copying the scores back.
+        enqueue_ms: the host's clock around the call that starts the kernels, which runs beside them.
+    """
+
+    h2d_ms: float
+    compute_ms: float
+    d2h_ms: float
+    enqueue_ms: float
+
+    @property
+    def latency_ms(self) -> float:
+        """Copies and kernels together."""
+        return self.h2d_ms + self.compute_ms + self.d2h_ms
 
 
 class Engine(ABC):
-    """A context manager around one loaded engine; a backend writes the four methods that begin with an underscore."""
+    """A context manager around one loaded engine; a backend writes the four abstract methods.
+
+    A backend whose engines do not take every batch size sets `_rows`, the images of one run, when it activates.
+    """
 
     def __init__(self, input_shape: tuple[int, int, int], classes: int, options: LoadOptions) -> None:
         self.input_shape = input_shape
         self.classes = classes
         self.options = options
+        self._rows = options.batch_size
         self._active = False
 
     def __enter__(self) -> Engine:
@@ -61,7 +89,7 @@ class Engine(ABC):
             InputError: the images do not have the engine's shape, or the engine is not active.
         """
         self._check(images)
-        size = self.options.batch_size
+        size = self._rows
         scores = np.empty((len(images), self.classes), np.float32)
         for start in range(0, len(images), size):
             batch = images[start : start + size]
@@ -82,6 +110,15 @@ class Engine(ABC):
             raise InputError(f"the engine is loaded for batches of {self.options.batch_size}, got {len(images)}")
         return self._bind(np.ascontiguousarray(images))
 
+    def bind_spans(self, images: Array) -> Callable[[], Spans] | None:
+        """As `bind`, but the function returns where the time went; None where the runtime cannot tell.
+
+        Raises:
+            InputError: the batch is not exactly the loaded batch size.
+        """
+        del images
+        return None
+
     def _check(self, images: Array) -> None:
         if not self._active:
             raise InputError("the engine is not active: use it in a with-statement")
@@ -97,7 +134,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _infer(self, images: Array) -> Array:
-        """Return the scores of exactly `batch_size` images; the caller copies them at once."""
+        """Return the scores of exactly as many images as a run takes; the caller copies them at once."""
 
     @abstractmethod
     def _bind(self, images: Array) -> Callable[[], None]:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import InputError
-from contracts.files import read_json
-from engines.audit import PrecisionAudit, silent_audit
-from engines.backend import Backend, EngineManifest, Precision
+from contracts.files import read_json, sha256_file
+from engines import registry
+from engines.audit import silent_audit
+from engines.backend import Backend, Built, EngineManifest, Inspected, Precision, Report, unheard
 from engines.engine import Engine, LoadOptions
-from engines.registry import usable_backend
+from engines.registry import building_backend, running_backend
 
 MANIFEST = "manifest.json"
 
 
 def build_engine(
-    backend: str, precision: Precision, graph: Path, folder: Path, options: Mapping[str, Any]
-) -> EngineManifest:
+    backend: str,
+    precision: Precision,
+    graph: Path,
+    folder: Path,
+    options: Mapping[str, Any],
+    report: Report = unheard,
+) -> tuple[EngineManifest, Mapping[str, Any] | None]:
     """Build the engine's files into an empty folder and describe them, with the precision that its layers run in.
 
     Args:
@@ -27,34 +33,45 @@ def build_engine(
         precision: one that the backend has.
         graph: ONNX file of the kind the backend asks for.
         folder: an empty folder, which receives the engine's files.
-        options: the backend's own settings.
+        options: the section `build.<backend>` of the experiment.
+        report: told the fraction that is done.
+
+    Returns:
+        The engine's description, and its layers as its runtime tells them: JSON values, or None.
 
     Raises:
-        InputError: unknown backend or precision, or a graph that the backend refuses.
-        MissingDependencyError: the backend does not work here.
+        InputError: unknown backend, precision or option, or a graph that the backend refuses.
+        MissingDependencyError: the backend does not build here.
     """
-    builder = usable_backend(backend, precision)
+    builder = building_backend(backend, precision)
+    resolved = registry.options(backend, options)
     input_shape, classes = graph_signature(graph)
-    weights_bytes = builder.build(graph, precision, folder, options)
+    built = builder.build(graph, precision, folder, resolved, report)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
     manifest = EngineManifest(
         backend=backend,
         backend_version=builder.version(),
         precision=precision,
         input_shape=input_shape,
         classes=classes,
-        weights_bytes=weights_bytes,
-        engine_bytes=sum(file.stat().st_size for file in folder.iterdir()),
-        options=options,
+        weights_bytes=built.weights_bytes,
+        engine_bytes=sum(file.stat().st_size for file in files),
+        options=asdict(resolved),
+        made_for=builder.made_for(asdict(resolved)),
+        graph_sha256=sha256_file(graph),
+        files={str(file.relative_to(folder)): sha256_file(file) for file in files},
+        simulated=builder.simulated,
     )
-    return replace(manifest, audit=_audit(builder, graph, folder, manifest))
+    inspected = _inspected(builder, graph, folder, manifest, built)
+    return replace(manifest, audit=inspected.audit), inspected.layers
 
 
-def _audit(builder: Backend, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
-    """Ask what the layers run in; a graph whose work cannot be counted is an engine all the same."""
+def _inspected(builder: Backend, graph: Path, folder: Path, manifest: EngineManifest, built: Built) -> Inspected:
+    """Ask what it is made of; a graph whose work cannot be counted is an engine all the same."""
     try:
-        return builder.audit(graph, folder, manifest)
+        return builder.inspect(graph, folder, manifest, built)
     except InputError as error:
-        return silent_audit(builder.name, str(error))
+        return Inspected(silent_audit(builder.name, str(error)))
 
 
 def read_manifest(folder: Path) -> EngineManifest:
@@ -76,11 +93,25 @@ def load_engine(folder: Path, options: LoadOptions) -> Engine:
     """Return the engine in a folder, not yet active.
 
     Raises:
-        InputError: there is no whole engine.
-        MissingDependencyError: its backend does not work here.
+        InputError: there is no whole engine, or it was made for another runtime or device.
+        MissingDependencyError: its backend does not run here.
     """
     manifest = read_manifest(folder)
-    return usable_backend(manifest.backend, manifest.precision).engine(folder, manifest, options)
+    backend = running_backend(manifest.backend)
+    for name, digest in manifest.files.items():  # some runtimes do not survive a damaged file
+        if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+            raise InputError(f"{folder / name} is not the file that was built; {rebuild_command(manifest)}")
+    if why := backend.unfit(manifest):
+        raise InputError(f"the engine in {folder} cannot be loaded here: {why}; {rebuild_command(manifest)}")
+    return backend.engine(folder, manifest, options)
+
+
+def rebuild_command(manifest: EngineManifest) -> str:
+    """Return a clause that names the command which builds an engine again."""
+    return (
+        f"build it again with 'harness build --backend {manifest.backend} --precision {manifest.precision} --again' "
+        "where its graph lies"
+    )
 
 
 def graph_signature(graph: Path) -> tuple[tuple[int, int, int], int]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from contracts.errors import MissingDependencyError, unknown_name
+from contracts.settings import from_section
 from engines.backend import Backend, Precision
 
 _BACKENDS = {
     "openvino": "engines.openvino.backend:OpenVINO",
     "onnxruntime": "engines.onnxruntime.backend:ONNXRuntime",
     "torch": "engines.torch.backend:Torch",
+    "tensorrt": "engines.tensorrt.backend:TensorRT",
+    "tensorrt-rtx": "engines.tensorrt.backend:TensorRTRTX",
 }
 
 AUTO = "auto"
 NAMES: tuple[str, ...] = tuple(_BACKENDS)
 
+_ON_A_GPU = "tensorrt"
 _EMBEDDED_DEFAULT = "openvino"
 
 
@@ -32,18 +38,43 @@ def backend(name: str) -> Backend:
     return found
 
 
-def usable_backend(name: str, precision: Precision) -> Backend:
+def options(name: str, given: Mapping[str, Any]) -> Any:
+    """Return a backend's build options, an instance of its class of them, from what the experiment says.
+
+    Raises:
+        InputError: unknown backend or option, or a value that cannot be.
+    """
+    return from_section(backend(name).options(), given, f"build.{name}")
+
+
+def building_backend(name: str, precision: Precision) -> Backend:
     """Return the backend of that name, ready to build this precision on this machine.
 
     Raises:
         InputError: unknown backend, or one that lacks the precision.
-        MissingDependencyError: it does not work here; the sentence names the command that mends it.
+        MissingDependencyError: it does not build here; the sentence names the command that mends it.
     """
     found = backend(name)
     found.check_precision(precision)
     state = found.availability(precision)
     if not state.usable:
-        raise MissingDependencyError(f"backend {name} ({precision}) does not work here: {state.reason}; {state.remedy}")
+        raise MissingDependencyError(
+            f"backend {name} ({precision}) does not build here: {state.reason}; {state.remedy}"
+        )
+    return found
+
+
+def running_backend(name: str) -> Backend:
+    """Return the backend of that name, ready to run engines on this machine.
+
+    Raises:
+        InputError: unknown backend.
+        MissingDependencyError: it does not run here; the sentence names the command that mends it.
+    """
+    found = backend(name)
+    state = found.runnable()
+    if not state.usable:
+        raise MissingDependencyError(f"backend {name} does not run here: {state.reason}; {state.remedy}")
     return found
 
 
@@ -52,7 +83,10 @@ def choose(name: str) -> tuple[str, str]:
     if name != AUTO:
         backend(name)
         return name, f"backend {name}, as asked"
+    state = backend(_ON_A_GPU).availability()
+    if state.usable:
+        return _ON_A_GPU, f"backend auto takes {_ON_A_GPU}: there are an NVIDIA GPU and the package"
     return _EMBEDDED_DEFAULT, (
-        "backend auto takes openvino: no backend of this version runs on an NVIDIA GPU, and OpenVINO is the fastest "
-        "on x86-64 and ARM CPUs"
+        f"backend auto takes {_EMBEDDED_DEFAULT}, the fastest on x86-64 and ARM CPUs; {_ON_A_GPU} does not work here: "
+        f"{state.reason}"
     )

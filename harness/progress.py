@@ -25,6 +25,18 @@ class Progress(Protocol):
         ...
 
 
+def to_fraction(advance: Advance, total: float) -> Advance:
+    """Return a function that moves a bar of `total` units to a fraction of it, in [0, 1]."""
+    shown = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal shown
+        advance(fraction * total - shown)
+        shown = fraction * total
+
+    return report
+
+
 class Silent:
     """Reports nothing: for libraries, tests and output that is not a terminal."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines.audit import PrecisionAudit, layers_audit
-from engines.backend import Availability, Backend, EngineManifest, Precision
+from engines.audit import layers_audit
+from engines.backend import Availability, Backend, Built, EngineManifest, Inspected, Precision, Report
 from engines.constants import constant_bytes
 from engines.engine import Array, Engine, LoadOptions
 from engines.macs import multiplying_layers
@@ -42,27 +42,27 @@ class ONNXRuntime(Backend):
 
         return version("onnxruntime")
 
-    def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
+    def build(self, graph: Path, precision: Precision, folder: Path, options: Any, report: Report) -> Built:
         """Check that a session accepts the graph and keep it; see `Backend.build`."""
-        del precision, options
+        del precision, options, report
         session(graph)
         shutil.copyfile(graph, folder / _ONNX)
-        return constant_bytes(graph)
+        return Built(constant_bytes(graph))
 
-    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
-        """Read it from the graph that the session's optimizer makes; see `Backend.audit`."""
+    def inspect(self, graph: Path, folder: Path, manifest: EngineManifest, built: Built) -> Inspected:
+        """Read it from the graph that the session's optimizer makes; see `Backend.inspect`."""
         import onnx
 
         from engines.onnxruntime.audit import optimized_precisions
 
-        del manifest
+        del manifest, built
         layers = multiplying_layers(graph)
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / _ONNX
             session(folder / _ONNX, write_optimized=path)
             optimized = onnx.load(str(path)).graph
         precisions = optimized_precisions(onnx.load(str(graph)).graph, optimized, layers)
-        return layers_audit(layers, precisions, "ONNX Runtime's optimized graph")
+        return Inspected(layers_audit(layers, precisions, "ONNX Runtime's optimized graph"))
 
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""

@@ -7,15 +7,15 @@ graph's Q/DQ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from contracts.errors import InputError
-from engines.audit import PrecisionAudit, layers_audit
-from engines.backend import Availability, Backend, EngineManifest, Precision
+from engines.audit import layers_audit
+from engines.backend import Availability, Backend, Built, EngineManifest, Inspected, Precision, Report
 from engines.engine import Array, Engine, LoadOptions
 from engines.macs import multiplying_layers
 
@@ -48,25 +48,26 @@ class OpenVINO(Backend):
 
         return version("openvino")
 
-    def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
+    def build(self, graph: Path, precision: Precision, folder: Path, options: Any, report: Report) -> Built:
         """Convert the ONNX graph; see `Backend.build`."""
         import openvino as ov
 
-        del precision, options
+        del precision, options, report
         try:
             model = ov.Core().read_model(str(graph))
         except RuntimeError as error:
             raise InputError(f"OpenVINO cannot read {graph}: {_last_line(error)}") from error
         ov.save_model(model, str(folder / _XML), compress_to_fp16=False)
-        return (folder / _XML).with_suffix(".bin").stat().st_size
+        return Built((folder / _XML).with_suffix(".bin").stat().st_size)
 
-    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
-        """Read it from the model that the CPU plugin compiles; see `Backend.audit`."""
+    def inspect(self, graph: Path, folder: Path, manifest: EngineManifest, built: Built) -> Inspected:
+        """Read it from the model that the CPU plugin compiles; see `Backend.inspect`."""
         from engines.openvino.audit import runtime_precisions
 
+        del built
         layers = multiplying_layers(graph)
         compiled = _compiled(folder / _XML, manifest, LoadOptions(batch_size=1))
-        return layers_audit(layers, runtime_precisions(compiled, layers), "OpenVINO's runtime model")
+        return Inspected(layers_audit(layers, runtime_precisions(compiled, layers), "OpenVINO's runtime model"))
 
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""

@@ -9,7 +9,7 @@ from engines.macs import Layer
 from engines.tensorrt.layers import UNKNOWN, EngineLayer
 
 # Kinds, and kernels: Myelin names its own after what they do, a convolution Corr and a linear layer Fc.
-_MULTIPLYING = re.compile(r"conv|gemm|matmul|matrix|fullyconnected|mha|_fc|_corr", re.IGNORECASE)
+_MULTIPLYING = re.compile(r"conv|correlation|gemm|matmul|matrix|fullyconnected|mha|_fc|_corr", re.IGNORECASE)
 
 _FLOATS = {"fp32", "fp16", "bf16"}
 

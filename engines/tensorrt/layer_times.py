@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from statistics import median
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from engines.tensorrt.flavour import Bindings
 
 if TYPE_CHECKING:
     import tensorrt
 
 
 def layer_times_ms(
-    trt: ModuleType, context: tensorrt.IExecutionContext, run: Callable[[], object], runs: int
+    trt: Bindings, context: tensorrt.IExecutionContext, run: Callable[[], object], runs: int
 ) -> Mapping[str, float]:
     """Return the median time of every layer in milliseconds, by its name and in the order in which they ran.
 
@@ -60,7 +61,7 @@ class _Recorder:
             inference[layer_name] = inference.get(layer_name, 0.0) + ms
 
 
-def _profiler(trt: ModuleType) -> Any:
+def _profiler(trt: Bindings) -> Any:
     """Return a `_Recorder` that is an `IProfiler` of this module, a class that is known only once it is imported."""
     base: Any = trt.IProfiler
 

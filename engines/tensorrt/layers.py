@@ -100,9 +100,13 @@ def format_of(text: str) -> str:
     Args:
         text: such as "Channel major FP16 format where channel % 8 == 0"; a bare data type says nothing of the layout.
     """
-    named = re.search(r"\(k(\w+)\)", text) or re.fullmatch(r"k?([A-Z][A-Z_0-9]*)", text)
+    named = (
+        re.search(r"\(k(\w+)\)", text)
+        or re.search(r"\(([A-Z]\w+)\)", text)
+        or re.fullmatch(r"k?([A-Z][A-Z_0-9]*)", text)
+    )
     if named and datatype_of(text) != named[1].casefold():
-        return named[1]
+        return named[1].upper()
     words = text.casefold()
     spatial = "DHW" if "3 spatial dimensions" in words else "HW"
     dla = "DLA_" if "column stride %" in words else ""

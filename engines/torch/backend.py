@@ -6,12 +6,12 @@ Quantized graphs are refused: fake-quantized PyTorch timed as if it were deploye
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines.audit import PrecisionAudit, layers_audit
-from engines.backend import Availability, Backend, EngineManifest, Precision
+from engines.audit import layers_audit
+from engines.backend import Availability, Backend, Built, EngineManifest, Inspected, Precision, Report
 from engines.constants import constant_bytes
 from engines.engine import Array, Engine, LoadOptions
 from engines.macs import multiplying_layers
@@ -45,20 +45,22 @@ class Torch(Backend):
 
         return version("torch")
 
-    def build(self, graph: Path, precision: Precision, folder: Path, options: Mapping[str, Any]) -> int:
+    def build(self, graph: Path, precision: Precision, folder: Path, options: Any, report: Report) -> Built:
         """Check that every operator is known and keep the graph; see `Backend.build`."""
         from engines.torch.program import TorchProgram
 
-        del options
+        del options, report
         TorchProgram(graph, dtype=_DTYPES[precision], device="cpu")
         shutil.copyfile(graph, folder / _ONNX)
-        return constant_bytes(graph) // _FLOAT32_IN[precision]
+        return Built(constant_bytes(graph) // _FLOAT32_IN[precision])
 
-    def audit(self, graph: Path, folder: Path, manifest: EngineManifest) -> PrecisionAudit:
-        """Every layer runs in the program's own type; see `Backend.audit`."""
-        del folder
+    def inspect(self, graph: Path, folder: Path, manifest: EngineManifest, built: Built) -> Inspected:
+        """Every layer runs in the program's own type; see `Backend.inspect`."""
+        del folder, built
         layers = multiplying_layers(graph)
-        return layers_audit(layers, {layer.name: manifest.precision for layer in layers}, "the program's dtype")
+        return Inspected(
+            layers_audit(layers, {layer.name: manifest.precision for layer in layers}, "the program's dtype")
+        )
 
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""

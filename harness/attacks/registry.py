@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
-from contracts.errors import InputError, nearest, unknown_name
+from contracts.errors import unknown_name
+from contracts.settings import from_section
 from harness.attacks.attack import Attack, BlackBoxAttack
 
 _ATTACKS = {
@@ -37,20 +38,7 @@ def attack(name: str, settings: Mapping[str, Any]) -> Attack | BlackBoxAttack:
     Raises:
         InputError: unknown name or hyper-parameter, or a value of the wrong type.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    kind = _kind(name)
-    known = [field.name for field in fields(kind)]
-    for key in settings:
-        if key not in known:
-            raise InputError(
-                f"attack.{name} has no setting {key!r}{nearest(key, known) or ';'} known: {', '.join(known)}"
-            )
-    try:
-        made: Attack | BlackBoxAttack = TypeAdapter(kind).validate_python(dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"attack.{name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    made: Attack | BlackBoxAttack = from_section(_kind(name), settings, f"attack.{name}")
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,15 +13,15 @@ import numpy as np
 from contracts.errors import InputError, unknown_name
 from engines.backend import EngineManifest
 from engines.loading import read_manifest
-from engines.registry import backend
+from engines.registry import backend, running_backend
+from harness.child.asking import Answered, Failed, ask_child
 from harness.devices.state import DeviceState, judge, read_state
-from harness.measurement.child import Answered, Failed, ask_child
 from harness.measurement.energy import Energy
 from harness.measurement.job import DEFAULT_LOADER, Job, WorkerResult
 from harness.measurement.measurement import Measurement, MeasurementFailed, Memory, summarise
 from harness.measurement.percentiles import Times
 from harness.measurement.window import PROFILES, WARM_UP_LIMIT_S
-from harness.progress import Progress
+from harness.progress import Progress, to_fraction
 
 WORKER = (sys.executable, "-m", "harness.measurement.worker")
 LOADING_ALLOWANCE_S = 300.0
@@ -86,6 +85,7 @@ def measure_engine(
 
     Raises:
         InputError: an unknown profile, a batch or thread count that cannot be, or no engine in `folder`.
+        MissingDependencyError: its backend does not run here.
     """
     length_s = window_s(profile)
     if not batches or min(batches) < 1 or len(set(batches)) != len(batches) or threads < 0:
@@ -94,26 +94,21 @@ def measure_engine(
             f"{list(batches)} and {threads} threads"
         )
     manifest = read_manifest(folder)
+    running_backend(manifest.backend)
     deadline = deadline_s if deadline_s is not None else LOADING_ALLOWANCE_S + WARM_UP_LIMIT_S + 1.5 * length_s
     scratch.mkdir(parents=True, exist_ok=True)
     windows = []
     with tempfile.TemporaryDirectory(dir=scratch, prefix="measuring-") as temporary:
         for batch in batches:
             times = Path(temporary).resolve() / f"batch-{batch}.npy"
-            job = Job(folder.resolve(), batch, threads, length_s, IMAGE_SEED, loader, times, os.getpid())
+            job = Job(folder.resolve(), batch, threads, length_s, IMAGE_SEED, loader, times)
             with progress.bar(f"measuring {folder.name}, batch {batch}", length_s) as advance:
                 windows.append(_measure_batch(job, deadline, advance))
     return _assemble(manifest, threads, windows)
 
 
 def _measure_batch(job: Job, deadline_s: float, advance: Callable[[float], None]) -> _Window:
-    shown_s = 0.0
-
-    def show(fraction: float) -> None:
-        nonlocal shown_s
-        advance(fraction * job.window_s - shown_s)
-        shown_s = fraction * job.window_s
-
+    show = to_fraction(advance, job.window_s)
     before = read_state()
     log = job.times.with_suffix(".log")
     answer = ask_child(WORKER, job.to_json(), deadline_s=deadline_s, log=log, on_progress=show)

@@ -1,8 +1,7 @@
 """What crosses the boundary between the harness and the measuring process, in JSON, one object a line.
 
-The harness writes one `Job` to the worker's standard input. The worker answers on its standard output with any number
-of `{"event": "progress", "fraction": ...}` and then one `{"event": "result", ...}` (a `WorkerResult`) or one
-`{"event": "failed", "reason": ...}`. The times go to a file, since there may be millions.
+The harness asks with one `Job`, the worker answers with one `WorkerResult`; see `harness.child` for the events.
+The times go to a file, since there may be millions.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ class Job:
         seed: of the random images.
         loader: `module:callable` that loads the engine as `engines.loading.load_engine` does.
         times: file to write the queries' times to: .npy, int64 nanoseconds.
-        parent: process whose death ends the worker.
     """
 
     engine: Path
@@ -40,7 +38,6 @@ class Job:
     seed: int
     loader: str
     times: Path
-    parent: int
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""

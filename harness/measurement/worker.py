@@ -6,44 +6,21 @@ harness's own packages share the process with what is measured. See `job.py` for
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
 
 import numpy as np
 
-from contracts.errors import HarnessError
 from engines.engine import Engine, LoadOptions
 from engines.loading import read_manifest
 from engines.registry import backend
+from harness.child.answering import answer
 from harness.measurement.job import Job, WorkerResult
 from harness.measurement.memory import peak_resident_bytes, resident_bytes
 from harness.measurement.window import Report, timed_window, warm_up
-
-
-def main() -> int:
-    """Answer the job on standard input; return the exit code."""
-    answers = _take_standard_output()
-    _die_with_parent()
-    try:
-        job = Job.from_json(json.loads(sys.stdin.readline()))
-        if os.getppid() != job.parent:  # it died before we asked to be told
-            return 1
-        answer = {"event": "result", "result": _measure(job, _progress_to(answers)).to_json()}
-    except HarnessError as error:
-        answer = {"event": "failed", "reason": str(error)}
-    except Exception as error:  # the runtime's own: the harness must learn of it in a sentence, the log has the rest
-        import traceback
-
-        traceback.print_exc()
-        answer = {"event": "failed", "reason": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
-    print(json.dumps(answer), file=answers, flush=True)
-    return 0
 
 
 def _measure(job: Job, report: Report) -> WorkerResult:
@@ -89,33 +66,5 @@ def _growth(before: int | None, after: int | None) -> int | None:
     return after - before if before is not None and after is not None and after > before else None
 
 
-def _progress_to(answers: TextIO) -> Report:
-    def report(fraction: float) -> None:
-        event: dict[str, Any] = {"event": "progress", "fraction": round(min(fraction, 1.0), 4)}
-        print(json.dumps(event), file=answers, flush=True)
-
-    return report
-
-
-def _take_standard_output() -> TextIO:
-    """Keep standard output for answers; what a runtime prints from now on goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return answers
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when the harness dies, however that dies. Linux only."""
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-
-
 if __name__ == "__main__":
-    # Runtimes' own threads can crash or hang an orderly shutdown, and the answer is out: leave at once.
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)
+    answer(lambda request, report: _measure(Job.from_json(request), report).to_json())

@@ -50,6 +50,8 @@ class Task:
         make: writes the files into an empty folder; is given the parents in the order of `parents`.
         parents: the artifacts it is made from.
         inputs: what it is made from outside the run folder.
+        unfit: says in a clause why a whole artifact is of no use on this machine, None where it is; it is then made
+            again, if what it is made from is here.
     """
 
     stage: str
@@ -59,6 +61,7 @@ class Task:
     make: Callable[[Path, tuple[Artifact, ...]], Made]
     parents: tuple[Task, ...] = ()
     inputs: tuple[ExternalInput, ...] = field(default=())
+    unfit: Callable[[Artifact], str | None] = field(default=lambda _: None)
 
 
 @dataclass(frozen=True)

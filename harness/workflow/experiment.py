@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from calibration.observers import CALIBRATORS
 from contracts.errors import InputError, unknown_name
@@ -157,10 +166,30 @@ class Finetune(Learning):
 
 
 class Build(Section):
-    """Which engines."""
+    """Which engines; a section of its own for each backend that has options, as [build.tensorrt]."""
 
     precision: Precisions = ("int8",)
     backend: Backends = (backends.AUTO,)
+    options: dict[str, dict[str, Any]] = Field(default={}, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "options" in values:
+            return values
+        options = {name: value for name, value in values.items() if name in backends.NAMES}
+        return {**{name: value for name, value in values.items() if name not in options}, "options": options}
+
+    @model_serializer(mode="wrap")
+    def _as_in_the_file(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = inner(self)
+        return {**values, **values.pop("options")}
+
+    @model_validator(mode="after")
+    def _options_are_known(self) -> Build:
+        for name, given in self.options.items():
+            backends.options(name, given)
+        return self
 
 
 class Eval(Section):

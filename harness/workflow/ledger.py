@@ -131,7 +131,7 @@ class Ledger:
             digest = given.digest()
             if digest is not None and digest != entry["sha256"]:
                 return f"the {given.kind} changed"
-        return None
+        return task.unfit(found) if all(map(self._exists, task.parents)) else None
 
     def _changed(self, parent: Task, entry: Mapping[str, Any]) -> str | None:
         """Return how a parent differs from what is on record, None where it does not; a parent that is here is made."""

@@ -190,5 +190,5 @@ def _sentence(error: ValidationError, schema: type[BaseModel]) -> str:
     section: Any = schema
     for part in place[:-1]:
         section = section.model_fields[part].annotation
-    known = list(section.model_fields)
+    known = [name for name, field in section.model_fields.items() if field.repr]  # the others are no keys of a file
     return f"unknown key {address}{nearest(place[-1], known) or ';'} known here: {', '.join(known)}"

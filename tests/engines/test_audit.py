@@ -83,7 +83,7 @@ MACS = {
 def audit(backend: str, path: Path) -> PrecisionAudit:
     folder = path.parent / f"{backend}-engine"
     folder.mkdir()
-    made = build_engine(backend, "int8", path, folder, {}).audit
+    made = build_engine(backend, "int8", path, folder, {})[0].audit
     assert made is not None
     assert {layer.name: layer.macs for layer in made.layers} == MACS
     return made
@@ -153,7 +153,7 @@ def test_layers_are_found_though_they_share_their_weight(backend: str, tmp_path:
     onnx.save(graph(nodes, {"w": square}, outputs={"scores": ["batch", 2]}), str(path))
     folder = tmp_path / "engine"
     folder.mkdir()
-    made = build_engine(backend, "fp32", path, folder, {}).audit
+    made = build_engine(backend, "fp32", path, folder, {})[0].audit
     assert made is not None
     assert [(layer.name, layer.precision) for layer in made.layers] == [("one", "fp32"), ("two", "fp32")]
 
@@ -169,7 +169,7 @@ def test_both_products_of_quantized_attention_are_found(backend: str, tmp_path: 
     path, folder = tmp_path / "graph.onnx", tmp_path / "engine"
     onnx.save(graph(net.nodes, net.constants, outputs={"scores": ["batch", SHAPE[0]]}), str(path))
     folder.mkdir()
-    made = build_engine(backend, "int8", path, folder, {}).audit
+    made = build_engine(backend, "int8", path, folder, {})[0].audit
     assert made is not None
     assert [layer.name for layer in made.layers] == ["node_alike", "node_mixed"]
     assert "unknown" not in {layer.precision for layer in made.layers}
@@ -198,7 +198,7 @@ def test_a_graph_that_cannot_be_counted_is_built_all_the_same(tmp_path: Path) ->
     path, folder = tmp_path / "graph.onnx", tmp_path / "engine"
     onnx.save(graph(nodes, {}), str(path))
     folder.mkdir()
-    made = build_engine("onnxruntime", "fp32", path, folder, {}).audit
+    made = build_engine("onnxruntime", "fp32", path, folder, {})[0].audit
     assert made is not None
     assert made.int8_mac_share is None
     assert "shapes around table" in str(made.reason)

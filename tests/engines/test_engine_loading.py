@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,13 @@ def test_a_manifest_that_is_not_whole_is_refused(tmp_path: Path, change: dict[st
         load_engine(tmp_path, LoadOptions())
 
 
-@pytest.mark.parametrize("key", sorted(MADE.to_json()))
+# Manifests of older engines lack what has a default.
+REQUIRED = [
+    field.name for field in fields(EngineManifest) if field.default is MISSING and field.default_factory is MISSING
+]
+
+
+@pytest.mark.parametrize("key", REQUIRED)
 def test_a_manifest_without_one_of_its_keys_is_refused(tmp_path: Path, key: str) -> None:
     value = MADE.to_json()
     del value[key]
@@ -105,7 +112,7 @@ def test_a_folder_without_an_engine_names_the_command_that_builds_one(tmp_path: 
 
 def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"unknown backend 'opnvino'; did you mean 'openvino'.* onnxruntime"):
-        registry.usable_backend("opnvino", "fp32")
+        registry.building_backend("opnvino", "fp32")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_a_precision_that_a_backend_lacks_is_refused_with_those_that_it_has(
     backend: str, precision: Precision, has: str
 ) -> None:
     with pytest.raises(InputError, match=f"{backend} has no {precision} here: it has {has}"):
-        registry.usable_backend(backend, precision)
+        registry.building_backend(backend, precision)
 
 
 def test_an_unknown_precision_is_refused_with_the_nearest() -> None:
@@ -133,8 +140,8 @@ def test_a_backend_that_does_not_work_here_names_the_remedy(monkeypatch: pytest.
 
     away = Availability(False, "openvino does not import", "install it with: pip install openvino")
     monkeypatch.setattr(OpenVINO, "availability", lambda self, precision=None: away)
-    with pytest.raises(MissingDependencyError, match=r"openvino \(fp32\) does not work here: .* pip install openvino"):
-        registry.usable_backend("openvino", "fp32")
+    with pytest.raises(MissingDependencyError, match=r"openvino \(fp32\) does not build here: .* pip install openvino"):
+        registry.building_backend("openvino", "fp32")
 
 
 def test_auto_is_resolved_with_a_reason_and_other_names_are_kept() -> None:

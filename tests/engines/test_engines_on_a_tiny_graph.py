@@ -189,7 +189,7 @@ def test_a_truncated_engine_is_refused(engines: Path, backend: str, tmp_path: Pa
 @pytest.mark.parametrize("backend", FP32)
 def test_an_engine_s_file_that_is_gone_is_named(engines: Path, backend: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_bytes((engines / f"{backend}-fp32" / MANIFEST).read_bytes())
-    with pytest.raises(InputError, match=r"engine\.(xml|onnx)"), load_engine(tmp_path, LoadOptions(1)):
+    with pytest.raises(InputError, match=r"engine\.(xml|bin|onnx)"), load_engine(tmp_path, LoadOptions(1)):
         pass
 
 

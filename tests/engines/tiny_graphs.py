@@ -85,7 +85,7 @@ def built(backend: str, precision: Precision, folder: Path) -> EngineManifest:
     path = folder.parent / f"{folder.name}.onnx"
     onnx.save(classifier(quantized=precision == "int8"), str(path))
     folder.mkdir()
-    manifest = build_engine(backend, precision, path, folder, {})
+    manifest, _ = build_engine(backend, precision, path, folder, {})
     write_json(folder / MANIFEST, {"engine": manifest.to_json()})
     return manifest
 

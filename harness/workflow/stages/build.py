@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from engines.audit import audit_warnings
-from engines.backend import GraphKind, Precision
-from engines.loading import build_engine
+from engines.backend import EngineManifest, GraphKind, Precision
 from engines.registry import backend as find_backend
+from engines.registry import options as resolve_options
+from harness.progress import to_fraction
 from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.building import built
 from harness.workflow.context import Context
 from harness.workflow.saved_models import GRAPH
 
@@ -31,10 +36,18 @@ def task(context: Context, graph: Task, backend: str, precision: Precision) -> T
         stage=NAME,
         path=f"engines/{backend}-{precision}",
         kind="engine",
-        settings={"backend": backend, "precision": precision},
+        settings={"backend": backend, "precision": precision, **_resolved(context, backend)},
         make=lambda folder, parents: _make(context, folder, parents, backend, precision),
         parents=(graph,),
+        unfit=_unfit,
     )
+
+
+def _unfit(engine: Artifact) -> str | None:
+    """Say why an engine cannot be loaded by the runtime that is here, if one is."""
+    manifest = EngineManifest.from_json(engine.info("engine"))
+    backend = find_backend(manifest.backend)
+    return backend.unfit(manifest) if backend.availability().usable else None
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], backend: str, precision: Precision) -> Made:
@@ -46,13 +59,26 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], backend
     findings = lint(onnx.load(str(graph.folder / GRAPH)))
     refuse_errors(findings, str(graph.folder / GRAPH))
     with context.progress.bar(f"building {backend} {precision}", 1) as advance:
-        manifest = build_engine(backend, precision, graph.folder / GRAPH, folder, {})
-        advance(1)
+        manifest, layers = built(
+            backend, precision, graph.folder / GRAPH, folder, options_of(context, backend), to_fraction(advance, 1)
+        )
     return {
         "engine": manifest.to_json(),
+        "layers": layers,
         "warnings": [
             *graph.manifest["info"].get("warnings", ()),
             *(finding.sentence for finding in findings),
             *audit_warnings(backend, precision, manifest.audit),
         ],
     }
+
+
+def options_of(context: Context, backend: str) -> Mapping[str, Any]:
+    """Return the section `build.<backend>` of the experiment."""
+    return context.experiment.build.options.get(backend, {})
+
+
+def _resolved(context: Context, backend: str) -> Mapping[str, Any]:
+    """Return every option of a backend that has any, defaults included, as a setting of its engines."""
+    found = asdict(resolve_options(backend, options_of(context, backend)))
+    return {"options": found} if found else {}

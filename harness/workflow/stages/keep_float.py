@@ -133,9 +133,12 @@ def _p50_ms(
     import tempfile
 
     from calibration.graphs.qdq import store_integer_weights, translations
-    from engines.loading import MANIFEST, build_engine
+    from engines.backend import unheard
+    from engines.loading import MANIFEST
     from harness.measurement.client import measure_engine
     from harness.models.onnx_graph import export
+    from harness.workflow.building import built
+    from harness.workflow.stages.build import options_of
     from harness.workflow.stages.export import save
     from harness.workflow.stages.measure import cores
 
@@ -145,7 +148,8 @@ def _p50_ms(
         engine = Path(scratch) / "engine"
         engine.mkdir()
         save(store_integer_weights(export(twin, (channels, height, width), translations())), Path(scratch))
-        manifest = build_engine(backend, "int8", Path(scratch) / saved_models.GRAPH, engine, {})
+        graph, options = Path(scratch) / saved_models.GRAPH, options_of(context, backend)
+        manifest, _ = built(backend, "int8", graph, engine, options, unheard)
         (engine / MANIFEST).write_text(json.dumps({"engine": manifest.to_json()}), encoding="utf-8")
         measured: Any = measure_engine(
             engine,

@@ -22,14 +22,14 @@ HEAVY = {"torch", "pydantic", "click", "rich", "openvino", "onnxruntime", "onnx"
 
 def _job(tmp_path: Path) -> Job:
     loader = "measured_fakes:summing"
-    return Job(tmp_path, 2, 1, 0.2, seed=3, loader=loader, times=tmp_path / "times.npy", parent=os.getpid())
+    return Job(tmp_path, 2, 1, 0.2, seed=3, loader=loader, times=tmp_path / "times.npy")
 
 
 def test_the_worker_answers_on_standard_output_and_writes_the_times(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"engine": MANIFEST.to_json()}))
     answered = subprocess.run(
         [sys.executable, "-m", "harness.measurement.worker"],
-        input=json.dumps(_job(tmp_path).to_json()) + "\n",
+        input=json.dumps({**_job(tmp_path).to_json(), "parent": os.getpid()}) + "\n",
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},

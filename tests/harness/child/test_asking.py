@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.measurement.child import Answered, Failed, ask_child
+from harness.child.asking import Answered, Failed, ask_child
 
 pytestmark = pytest.mark.core
 

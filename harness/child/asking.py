@@ -1,4 +1,4 @@
-"""A child process that is asked once and watched until it answers, crashes, hangs or is interrupted."""
+"""A child process that is asked once, and watched until it answers, crashes, hangs or is interrupted."""
 
 from __future__ import annotations
 
@@ -33,9 +33,15 @@ class Answered:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why there is no result, in a clause that follows the name of what was measured."""
+    """Why there is no result.
+
+    Attributes:
+        reason: a clause that follows the name of what was asked.
+        exit_code: of an error that a user can mend; None for any other.
+    """
 
     reason: str
+    exit_code: int | None = None
 
 
 class _UnusableError(Exception):
@@ -85,7 +91,9 @@ def _await_answer(
         elif event["event"] == "result":
             return Answered(event.get("result"))
         elif event["event"] == "failed":
-            return Failed(f"failed: {event.get('reason')}")
+            code = event.get("exit_code")
+            reason = f"failed: {event.get('reason')}"
+            return Failed(reason, code) if isinstance(code, int) else Failed(reason)
     try:
         code = child.wait(timeout=max(min(deadline - time.monotonic(), EXIT_GRACE_S), 0.0))
     except subprocess.TimeoutExpired:
@@ -131,7 +139,8 @@ def _parse(line: bytes) -> dict[str, Any]:
 def _hand_over(child: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:
     assert child.stdin is not None
     try:
-        child.stdin.write(json.dumps(request, allow_nan=False).encode() + b"\n")
+        told = {**request, "parent": os.getpid()}  # whose death ends the child
+        child.stdin.write(json.dumps(told, allow_nan=False).encode() + b"\n")
         child.stdin.close()
     except BrokenPipeError:
         pass  # it is gone already; its exit code says why

@@ -1,0 +1,298 @@
+"""Running a TensorRT plan: tensors by name and address, on a stream of its own, with copies from page-locked memory.
+
+One way for all versions from 8.6 on: `set_input_shape`, `set_tensor_address`, `execute_async_v3`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.errors import InputError
+from engines.backend import EngineManifest
+from engines.cuda.array import DeviceArray, address_of
+from engines.cuda.device import Device
+from engines.cuda.implementations import open_device
+from engines.engine import Array, Engine, LoadOptions, Spans
+from engines.tensorrt.flavour import Bindings, possibly
+from engines.tensorrt.inspector import engine_layers
+from engines.tensorrt.layers import EngineLayer
+from engines.tensorrt.messages import Messages
+from engines.tensorrt.profiles import Profile, profile_of, refuse_batch, rows_of_a_run
+
+if TYPE_CHECKING:
+    import tensorrt
+
+_NUMPY_TYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT8": np.int8, "UINT8": np.uint8}
+"""By TensorRT's own names: its own mapping (`nptype`) fails under newer NumPy in old versions."""
+
+
+_ALIGNMENT = 256
+"""TensorRT's kernels may read and write vectors, so it asks for addresses that are multiples of this."""
+
+
+@dataclass(frozen=True)
+class LoadedPlan:
+    """A deserialized plan; the runtime outlives the engine.
+
+    Attributes:
+        runtime: TensorRT's runtime.
+        engine: TensorRT's engine.
+        messages: what was said meanwhile and will be.
+    """
+
+    runtime: tensorrt.Runtime
+    engine: tensorrt.ICudaEngine
+    messages: Messages
+
+
+def load_plan(trt: Bindings, path: Path, manifest: EngineManifest) -> LoadedPlan:
+    """Deserialize a plan; a CUDA context must be current.
+
+    Raises:
+        InputError: TensorRT refuses it.
+    """
+    messages = Messages(trt)
+    runtime = trt.Runtime(messages.logger)
+    if manifest.options.get("version_compatible"):
+        runtime.engine_host_code_allowed = True  # such a plan brings its own runtime
+    if (core := manifest.options.get("dla_core")) is not None:
+        runtime.DLA_core = core
+    engine = possibly(runtime.deserialize_cuda_engine(path.read_bytes()))
+    if engine is None:
+        raise InputError(f"{path} is no engine for {manifest.backend} {trt.__version__}: {messages.reason}")
+    return LoadedPlan(runtime, engine, messages)
+
+
+class TensorRTEngine(Engine):
+    """A plan with one execution context, the buffers of one run, and one stream."""
+
+    def __init__(self, trt: Bindings, path: Path, manifest: EngineManifest, options: LoadOptions) -> None:
+        super().__init__(manifest.input_shape, manifest.classes, options)
+        self._trt = trt
+        self._path = path
+        self._manifest = manifest
+
+    def infer_on_device(self, images: Any) -> DeviceArray:
+        """Return the scores of a batch that lies on the GPU, on the GPU; nothing crosses the bus.
+
+        Args:
+            images: anything with `__cuda_array_interface__`, such as a torch tensor: float32, C-contiguous, shape
+                (n, channels, height, width), in [0, 1], n at least 1; whatever still writes it is waited for.
+
+        Returns:
+            float32, shape (n, classes): new memory, which `torch.as_tensor` takes without a copy.
+
+        Raises:
+            InputError: the images do not have the engine's shape, or the engine is not active.
+        """
+        self._check_active()
+        address, shape, dtype = address_of(images)
+        if shape[1:] != self.input_shape or dtype != np.float32 or not shape[0] or self._output_type != np.float32:
+            raise InputError(
+                f"the engine takes float32 images of shape (n, {', '.join(map(str, self.input_shape))}), "
+                f"got {dtype} {shape}"
+            )
+        self._device.synchronize()
+        scores = DeviceArray.empty(self._device, (shape[0], self.classes), np.float32)
+        bytes_in, bytes_out = 4 * int(np.prod(self.input_shape)), 4 * self.classes
+        for start in range(0, shape[0], self._rows):
+            rows = min(self._rows, shape[0] - start)
+            source, target = address + start * bytes_in, scores.address + start * bytes_out
+            if rows == self._rows and not (source % _ALIGNMENT or target % _ALIGNMENT):
+                self._enqueue(source, target)
+            else:  # fewer rows run among what an earlier batch left behind them
+                self._stream.copy_on_device(self._input.address, source, rows * bytes_in)
+                self._enqueue(self._input.address, self._output.address)
+                self._stream.copy_on_device(target, self._output.address, rows * bytes_out)
+        self._stream.synchronize()
+        return scores
+
+    def bind_spans(self, images: Array) -> Callable[[], Spans]:
+        """Return a function that runs the batch once and tells where the time went; see `Engine.bind_spans`."""
+        self._check_bindable(images)
+        pinned = self._pinned_copy(images)
+        started, copied, computed, done = (self._device.event() for _ in range(4))
+
+        def run() -> Spans:
+            stream = self._stream
+            stream.record(started)
+            stream.copy_to_device(self._input.address, pinned)
+            stream.record(copied)
+            before = time.perf_counter_ns()
+            self._enqueue(self._input.address, self._output.address)
+            after = time.perf_counter_ns()
+            stream.record(computed)
+            stream.copy_to_host(self._host_output, self._output.address)
+            stream.record(done)
+            stream.synchronize()
+            return Spans(
+                h2d_ms=copied.elapsed_ms_since(started),
+                compute_ms=computed.elapsed_ms_since(copied),
+                d2h_ms=done.elapsed_ms_since(computed),
+                enqueue_ms=(after - before) / 1e6,
+            )
+
+        return run
+
+    def layers(self) -> tuple[EngineLayer, ...]:
+        """Return what the engine is made of, as TensorRT's inspector tells it.
+
+        Raises:
+            InputError: the engine is not active, or its inspector prints something unknown.
+        """
+        self._check_active()
+        inspector = self._plan.engine.create_engine_inspector()
+        inspector.execution_context = self._context
+        return engine_layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+
+    def layer_times_ms(self, runs: int) -> dict[str, float]:
+        """Return the median time of every layer, in milliseconds, over so many runs of one batch of zeros.
+
+        Raises:
+            InputError: the engine is not active.
+        """
+        from engines.tensorrt.layer_times import layer_times_ms
+
+        self._check_active()
+        context = self._new_context(self._rows)
+
+        def run() -> None:
+            self._enqueue(self._input.address, self._output.address, context)
+            self._stream.synchronize()
+
+        for _ in range(runs):
+            run()
+        return dict(layer_times_ms(self._trt, context, run, runs))
+
+    def _activate(self) -> None:
+        with ExitStack() as undo:
+            self._device: Device = undo.enter_context(open_device())
+            # TensorRT frees memory of the context that is current, so its objects go before the device.
+            undo.callback(self._drop)
+            self._plan = load_plan(self._trt, self._path, self._manifest)
+            self._images, self._scores = self._tensor_names()
+            self._profiles = self._profiles_of_the_plan()
+            self._rows = rows_of_a_run(self.options.batch_size, self._profiles)
+            self._stream = self._device.stream()
+            self._context = self._new_context(self._rows)
+            self._output_type = self._numpy_type(self._scores)
+            if self._numpy_type(self._images) != np.float32:
+                raise InputError(f"{self._path} takes {self._images} in another type than float32: build it again")
+            self._input = self._device.allocate(4 * self._rows * int(np.prod(self.input_shape)))
+            output_bytes = np.dtype(self._output_type).itemsize * self._rows * self.classes
+            self._output = self._device.allocate(output_bytes)
+            self._host_input = self._device.pinned((self._rows, *self.input_shape), np.float32)
+            self._host_output = self._device.pinned((self._rows, self.classes), self._output_type)
+            self._undo = undo.pop_all()
+
+    def _infer(self, images: Array) -> Array:
+        self._host_input[...] = images
+        self._queue(self._host_input)
+        self._stream.synchronize()
+        scores: Array = self._host_output.astype(np.float32, copy=False)
+        return scores
+
+    def _bind(self, images: Array) -> Callable[[], None]:
+        self._check_bindable(images)
+        pinned = self._pinned_copy(images)
+        synchronize = self._stream.synchronize
+        if not self.options.cuda_graph:
+
+            def run() -> None:
+                self._queue(pinned)
+                synchronize()
+
+            return run
+        self._queue(pinned)  # what TensorRT sets up in a first run cannot be captured
+        synchronize()
+        graph, stream = self._stream.capture(lambda: self._queue(pinned)), self._stream
+
+        def launch() -> None:
+            graph.launch(stream)
+            synchronize()
+
+        return launch
+
+    def _deactivate(self) -> None:
+        self._undo.close()
+
+    def _drop(self) -> None:
+        for name in ("_context", "_plan"):
+            self.__dict__.pop(name, None)
+
+    def _queue(self, host_images: Array) -> None:
+        self._stream.copy_to_device(self._input.address, host_images)
+        self._enqueue(self._input.address, self._output.address)
+        self._stream.copy_to_host(self._host_output, self._output.address)
+
+    def _enqueue(self, images: int, scores: int, context: tensorrt.IExecutionContext | None = None) -> None:
+        running = context or self._context
+        running.set_tensor_address(self._images, images)
+        running.set_tensor_address(self._scores, scores)
+        if not running.execute_async_v3(self._stream.handle):
+            raise InputError(f"{self._path} did not run: {self._plan.messages.reason}")
+
+    def _new_context(self, rows: int) -> tensorrt.IExecutionContext:
+        """Return an execution context for one batch size.
+
+        Raises:
+            InputError: there is no memory for it.
+        """
+        context = possibly(self._plan.engine.create_execution_context())
+        if context is None:
+            free, _ = self._device.free_memory_bytes()
+            raise InputError(
+                f"{self._path} cannot run here: {self._plan.messages.reason} ({free / 2**20:.0f} MiB of GPU memory are "
+                "free); free some, or build it with smaller profiles or a smaller workspace_bytes"
+            )
+        index = profile_of(rows, self._profiles)
+        if len(self._profiles) > 1 and not context.set_optimization_profile_async(index or 0, self._stream.handle):
+            raise InputError(f"{self._path} has no profile {index}: build it again")
+        self._stream.synchronize()
+        if not context.set_input_shape(self._images, (rows, *self.input_shape)):
+            raise refuse_batch(rows, self._profiles, self._manifest.backend)
+        return context
+
+    def _pinned_copy(self, images: Array) -> Array:
+        pinned: Array = self._device.pinned(images.shape, np.float32)
+        pinned[...] = images
+        return pinned
+
+    def _check_active(self) -> None:
+        if not self._active:
+            raise InputError("the engine is not active: use it in a with-statement")
+
+    def _check_bindable(self, images: Array) -> None:
+        self._check(images)
+        if len(images) != self._rows:
+            raise refuse_batch(len(images), self._profiles, self._manifest.backend)
+
+    def _tensor_names(self) -> tuple[str, str]:
+        engine, mode = self._plan.engine, self._trt.TensorIOMode
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        (images,) = (name for name in names if engine.get_tensor_mode(name) == mode.INPUT)
+        (scores,) = (name for name in names if engine.get_tensor_mode(name) == mode.OUTPUT)
+        return images, scores
+
+    def _profiles_of_the_plan(self) -> Sequence[Profile]:
+        engine = self._plan.engine
+        shapes = [
+            engine.get_tensor_profile_shape(self._images, index) for index in range(engine.num_optimization_profiles)
+        ]
+        return [(smallest[0], tuned[0], largest[0]) for smallest, tuned, largest in shapes]
+
+    def _numpy_type(self, tensor: str) -> npt.DTypeLike:
+        name = self._plan.engine.get_tensor_dtype(tensor).name
+        if name not in _NUMPY_TYPES:
+            raise InputError(
+                f"{self._path}: {tensor} is {name}, which NumPy lacks: export the graph with float32 there"
+            )
+        return _NUMPY_TYPES[name]

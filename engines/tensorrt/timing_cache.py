@@ -1,0 +1,44 @@
+"""Kernel times remembered from one build to the next: a rebuild takes seconds and chooses the same kernels.
+
+They hold for one GPU and one version of TensorRT, so that each pair has a file of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contracts.files import whole_file
+from engines.cuda.driver import Gpu
+from engines.tensorrt.flavour import possibly
+
+if TYPE_CHECKING:
+    import tensorrt
+
+_MISMATCH_IS_REFUSED = False
+
+
+def cache_file(flavour: str, version: str, gpu: Gpu) -> Path:
+    """Return where the times of this GPU and version lie."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = "-".join(re.findall(r"[a-z0-9.]+", f"{flavour} {version} {gpu.name} {gpu.capability}".lower()))
+    return root / "edge-robustness-harness" / "timing" / f"{name}.cache"
+
+
+def attach(config: tensorrt.IBuilderConfig, file: Path) -> None:
+    """Give the builder what is remembered; what it does not take, it finds out anew."""
+    known = file.read_bytes() if file.is_file() else b""
+    taken: Any = config.set_timing_cache(config.create_timing_cache(known), _MISMATCH_IS_REFUSED)
+    if not taken:
+        config.set_timing_cache(config.create_timing_cache(b""), _MISMATCH_IS_REFUSED)
+
+
+def keep(config: tensorrt.IBuilderConfig, file: Path) -> None:
+    """Write what the builder knows now; two builds at once lose one's times, never the file."""
+    cache = possibly(config.get_timing_cache())
+    if cache is None:
+        return
+    with whole_file(file) as temporary:
+        temporary.write_bytes(bytes(cache.serialize()))

@@ -1,0 +1,105 @@
+"""What differs between TensorRT's versions, each difference in one function; asked of the names that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import InputError
+from engines.backend import Precision
+from engines.tensorrt.flavour import Bindings
+
+if TYPE_CHECKING:
+    import tensorrt
+
+_PRECISION_FLAGS = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
+
+
+def network_flags(trt: Bindings) -> int:
+    """Return the flags of a network whose graph alone decides its precisions.
+
+    From 10 on that is strong typing, whose bit moved from 1 to 0 in 11. Version 8 has none; it must be told that the
+    batch is a dimension of the graph.
+    """
+    flags: Any = trt.NetworkDefinitionCreationFlag
+    name = "STRONGLY_TYPED" if is_strongly_typed(trt) else "EXPLICIT_BATCH"
+    return 1 << int(getattr(flags, name))
+
+
+def is_strongly_typed(trt: Bindings) -> bool:
+    """Say whether networks take their precisions from the graph's types."""
+    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+
+
+def precision_flags(trt: Bindings, precision: Precision) -> tuple[tensorrt.BuilderFlag, ...]:
+    """Return the builder's flags without which a network that is not strongly typed runs in FP32.
+
+    Raises:
+        InputError: this version cannot compute in that precision.
+    """
+    if is_strongly_typed(trt) or precision not in _PRECISION_FLAGS:
+        return ()
+    flag = getattr(trt.BuilderFlag, _PRECISION_FLAGS[precision], None)
+    if flag is None:
+        raise InputError(f"TensorRT {trt.__version__} has no {precision}: build fp16, or use TensorRT 10 or newer")
+    return (flag,)
+
+
+def parser_errors(parser: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield the ONNX parser's errors as (node, operator, description); version 8 tells the node's number alone."""
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        named = hasattr(error, "node_name")
+        name = error.node_name() if named else ""
+        operator = error.node_operator() if named else ""
+        yield name or f"number {error.node()}", operator, error.desc()
+
+
+def device_memory_bytes(engine: Any) -> int:
+    """Return the memory that one execution context of an engine takes beside weights, inputs and outputs."""
+    name = "device_memory_size_v2" if hasattr(engine, "device_memory_size_v2") else "device_memory_size"
+    return int(getattr(engine, name))
+
+
+def weights_bytes(trt: Bindings, engine: Any) -> int | None:
+    """Return the bytes of a loaded engine's weights; None before version 10.16, which does not tell."""
+    statistics: Any = getattr(trt, "EngineStat", None)
+    if statistics is None or not hasattr(engine, "get_engine_stat"):
+        return None
+    found = int(engine.get_engine_stat(statistics.TOTAL_WEIGHTS_SIZE))
+    return found if found >= 0 else None
+
+
+def progress_base(trt: Bindings) -> type[Any] | None:
+    """Return the class of progress monitors; None in version 8."""
+    found: type[Any] | None = getattr(trt, "IProgressMonitor", None)
+    return found
+
+
+def prepare_plugins(trt: Bindings, logger: Any) -> None:
+    """Register the plugins that ONNX nodes may become; TensorRT-RTX has none."""
+    register = getattr(trt, "init_libnvinfer_plugins", None)
+    if register is not None:
+        register(logger, "")
+
+
+def restrict_targets(trt: Bindings, config: Any, names: tuple[str, ...]) -> None:
+    """Name the compute capabilities that TensorRT-RTX compiles for; TensorRT compiles for the GPU that is here.
+
+    Raises:
+        InputError: an unknown compute capability, or a flavour that takes none.
+    """
+    if not names:
+        return
+    known: Any = getattr(trt, "ComputeCapability", None)
+    if known is None:
+        raise InputError(
+            "compute_capabilities is an option of tensorrt-rtx; tensorrt builds for the GPU that is here: leave it out"
+        )
+    config.num_compute_capabilities = len(names)
+    for index, name in enumerate(names):
+        wanted = f"SM{name.replace('.', '')}"
+        if wanted not in known.__members__:
+            has = ", ".join(f"{each[2:-1]}.{each[-1]}" for each in known.__members__ if each.startswith("SM"))
+            raise InputError(f"{trt.__version__} of TensorRT-RTX has no compute capability {name!r}: it has {has}")
+        config.set_compute_capability(known.__members__[wanted], index)

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 from onnx import helper
 
 from calibration.graphs.typed import typed
+from engines.cuda.implementations import implementations
+from tests.engines.cuda.simulated_driver import run_pytest
 from tests.engines.tensorrt.simulated import VERSIONS, install, module
 from tests.engines.tiny_graphs import CLASSES, SHAPE, classifier, graph, pixels, reference
 
@@ -505,3 +508,9 @@ def test_the_inspector_speaks_the_version_s_format(version: str) -> None:
     new = version in {"11.4.0", "rtx-1.7.1"}
     assert set(found) == {"Layers", "I/O Tensors" if new else "Bindings"}
     assert ({"Format", "Datatype"} if new else {"Format/Datatype"}) <= set(layer["Inputs"][0])
+
+
+@pytest.mark.skipif(not implementations(), reason="needs pycuda or cuda-python")
+def test_work_is_put_on_the_streams_of_the_simulated_driver(simulated_libcuda: Path) -> None:
+    printed = run_pytest(simulated_libcuda, "tests/engines/tensorrt/simulated_stream_cases.py")
+    assert f"{len(VERSIONS)} passed" in printed

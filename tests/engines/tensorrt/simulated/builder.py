@@ -103,7 +103,7 @@ def header(network: Any, config: Any) -> Header:
         module=trt.__name__,
         version=trt.__version__,
         compute_capabilities=[list(each) for each in capabilities or [gpu.compute_capability()]],
-        compatibility=config.hardware_compatibility_level.name if trt.__name__ == "tensorrt" else "NONE",
+        compatibility=config.hardware_compatibility_level.name,
         flags=[name for name in trt.BuilderFlag.__members__ if config._has(name)],
         profiles=[
             {name: {at: list(shape) for at, shape in shapes.items()} for name, shapes in profile._shapes.items()}

@@ -93,6 +93,7 @@ class IBuilderConfig(Behaviour):
         self._pools: dict[str, int] = {"WORKSPACE": 1 << 36, "DLA_LOCAL_DRAM": 1 << 30, "DLA_GLOBAL_DRAM": 1 << 29}
         self._pools |= {"DLA_MANAGED_SRAM": 0, "TACTIC_DRAM": 1 << 36, "TACTIC_SHARED_MEMORY": 1 << 30}
         self._cache: Any = None
+        self._compatibility = "NONE"
         self._capabilities: list[Any] = []
         self._devices: dict[str, Any] = {}
 
@@ -101,7 +102,6 @@ class IBuilderConfig(Behaviour):
     DLA_core = stored(-1)
     default_device_type = stored("GPU")
     engine_capability = stored("STANDARD")
-    hardware_compatibility_level = stored("NONE")
     l2_limit_for_tiling = stored(0)
     max_aux_streams = stored(-1)
     max_num_tactics = stored(-1)
@@ -112,6 +112,18 @@ class IBuilderConfig(Behaviour):
     tiling_optimization_level = stored("NONE")
     flags = stored(0)
     num_optimization_profiles = property(lambda self: len(self._profiles))
+
+    @property
+    def hardware_compatibility_level(self) -> Any:
+        """Which other GPUs the plan runs on; TensorRT-RTX says that it has none of it, and keeps NONE."""
+        return self._trt.HardwareCompatibilityLevel.__members__[self._compatibility]
+
+    @hardware_compatibility_level.setter
+    def hardware_compatibility_level(self, value: Any) -> None:
+        if self._trt.__name__ == "tensorrt_rtx":
+            say(self._logger, "WARNING", "setHardwareCompatibilityLevel() is unsupported in TensorRT-RTX.")
+        else:
+            self._compatibility = value.name
 
     def set_flag(self, flag: Any) -> None:
         """Set a flag."""

@@ -95,14 +95,15 @@ def register(job: Callable[[], None]) -> int:
 
 def enqueue(number: int, stream_handle: int) -> bool:
     """Put a job on a stream of the simulated CUDA driver; without that driver, run it at once."""
+    if _FAILED:  # in a graph's launch, which could not raise it
+        raise _FAILED.pop()
     driver = _driver()
     if driver is None:
         _JOBS[number]()
         return True
-    failures = len(_FAILED)
     code = driver.simulated_enqueue(ctypes.c_void_p(stream_handle), _run_job_in_c, ctypes.c_void_p(number))
-    if len(_FAILED) > failures:
-        raise _FAILED[-1]
+    if _FAILED:
+        raise _FAILED.pop()
     return bool(code == 0)
 
 

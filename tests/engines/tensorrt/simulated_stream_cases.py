@@ -1,4 +1,4 @@
-"""Simulated TensorRT on the SIMULATED CUDA driver, in its own process: test_simulated_tensorrt.py runs this file."""
+"""Simulated TensorRT on the SIMULATED CUDA driver, in its own process: test_simulated_engines.py runs this file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from engines.cuda.array import DeviceArray
 from engines.cuda.implementations import open_device
 from tests.engines.tensorrt.simulated import VERSIONS, install
-from tests.engines.tensorrt.test_simulated_tensorrt import Session
+from tests.engines.tensorrt.simulated_session import Session
 from tests.engines.tiny_graphs import CLASSES, Array, classifier, pixels, reference
 
 

@@ -36,6 +36,10 @@ def test_a_captured_inference_runs_at_each_launch_and_not_before(version: str) -
         stream.copy_to_device(images.address, second)
         graph = stream.capture(lambda: context.execute_async_v3(stream.handle))
         np.testing.assert_allclose(copied(), reference(classifier(), first), rtol=1e-5)
+        other = DeviceArray.empty(device, (3, CLASSES), np.float32)
+        assert context.set_tensor_address(
+            "scores", other.address
+        )  # the graph keeps the address that it was recorded with
         graph.launch(stream)
         np.testing.assert_allclose(copied(), reference(classifier(), second), rtol=1e-5)
         stream.copy_to_device(images.address, first)

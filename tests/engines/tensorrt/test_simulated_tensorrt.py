@@ -69,6 +69,7 @@ def test_calls_are_held_against_the_recorded_signatures(trt: Any) -> None:
         lambda: session.builder.build_serialized_network(network),
         lambda: session.builder.create_network("0"),
         lambda: session.builder.create_network(0, 1),
+        lambda: session.builder.create_network(flags=0, more=1),
         lambda: config.set_flag(6),
         lambda: config.set_timing_cache(None, False),
         lambda: trt.Builder(None),

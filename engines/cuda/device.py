@@ -77,7 +77,10 @@ class Device:
             except HarnessError as failed:
                 failures.append(failed)
         context, self._context = self._context, None
-        self._calls.pop_context(context)
+        try:
+            self._calls.pop_context(context)
+        except HarnessError as failed:
+            failures.append(failed)
         if failures and error is None:
             raise failures[0]
 

@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from contracts.errors import HarnessError
 from engines.cuda.calls import Bytes, Calls, Handle
 from engines.cuda.direct_calls import DirectCalls
 from engines.cuda.errors import failure
 
 
 class PycudaCalls(Calls):
-    """Calls through `pycuda.driver`; a handle is its object, and a graph the driver's own handle."""
+    """Calls through `pycuda.driver`.
+
+    A block's handle is its object and a graph's the driver's own. pycuda destroys a stream and an event with the last
+    reference to them, so theirs is a list that alone refers to the object: a traceback that keeps the list keeps
+    nothing alive once it is emptied, and what is destroyed only after its context leaks.
+    """
 
     def __init__(self) -> None:
         from pycuda import driver
@@ -27,6 +33,7 @@ class PycudaCalls(Calls):
         try:
             return function(*arguments)
         except self._driver.Error as error:
+            del function, arguments  # the traceback keeps this frame, and they may keep a stream alive
             call, _, text = str(error).partition(" failed: ")
             raise failure(call, self._direct.error_name(text)) from error
 
@@ -34,12 +41,19 @@ class PycudaCalls(Calls):
         """Retain the primary context of GPU 0 and make it current."""
         self._call(self._driver.init)
         context = self._call(self._call(self._driver.Device, 0).retain_primary_context)
-        self._call(context.push)
+        try:
+            self._call(context.push)
+        except HarnessError:
+            self._release(context)
+            raise
         return context
 
     def pop_context(self, context: Handle) -> None:
         """Make the previous context current and release this one."""
         self._call(self._driver.Context.pop)
+        self._release(context)
+
+    def _release(self, context: Handle) -> None:
         self._call(context.detach)
         # To release a context that is not current, pycuda makes it current and leaves it there: with contexts of its
         # own the driver takes a released one off the stack, with a primary one it does not.
@@ -77,57 +91,59 @@ class PycudaCalls(Calls):
 
     def create_stream(self) -> Handle:
         """Create a stream."""
-        return self._call(self._driver.Stream, 1)  # CU_STREAM_NON_BLOCKING, which pycuda does not name
+        return [self._call(self._driver.Stream, 1)]  # CU_STREAM_NON_BLOCKING, which pycuda does not name
 
     def stream_handle(self, stream: Handle) -> int:
         """Return the `CUstream`."""
-        return int(stream.handle)
+        return int(stream[0].handle)
 
     def destroy_stream(self, stream: Handle) -> None:
-        """Do nothing: pycuda destroys a stream with the last reference to it, which the caller gives up."""
+        """Destroy a stream."""
+        stream.clear()
 
     def synchronize_stream(self, stream: Handle) -> None:
         """Wait for a stream."""
-        self._call(stream.synchronize)
+        self._call(stream[0].synchronize)
 
     def copy_to_device(self, address: int, source: Bytes, stream: Handle) -> None:
         """Enqueue a copy to the GPU."""
-        self._call(self._driver.memcpy_htod_async, address, source, stream)
+        self._call(self._driver.memcpy_htod_async, address, source, stream[0])
 
     def copy_to_host(self, target: Bytes, address: int, stream: Handle) -> None:
         """Enqueue a copy from the GPU."""
-        self._call(self._driver.memcpy_dtoh_async, target, address, stream)
+        self._call(self._driver.memcpy_dtoh_async, target, address, stream[0])
 
     def copy_on_device(self, to_address: int, from_address: int, size_bytes: int, stream: Handle) -> None:
         """Enqueue a copy on the GPU."""
-        self._call(self._driver.memcpy_dtod_async, to_address, from_address, size_bytes, stream)
+        self._call(self._driver.memcpy_dtod_async, to_address, from_address, size_bytes, stream[0])
 
     def create_event(self) -> Handle:
         """Create an event."""
-        return self._call(self._driver.Event)
+        return [self._call(self._driver.Event)]
 
     def destroy_event(self, event: Handle) -> None:
-        """Do nothing: pycuda destroys an event with the last reference to it, which the caller gives up."""
+        """Destroy an event."""
+        event.clear()
 
     def record_event(self, event: Handle, stream: Handle) -> None:
         """Enqueue an event."""
-        self._call(event.record, stream)
+        self._call(event[0].record, stream[0])
 
     def synchronize_event(self, event: Handle) -> None:
         """Wait for an event."""
-        self._call(event.synchronize)
+        self._call(event[0].synchronize)
 
     def elapsed_ms(self, start: Handle, end: Handle) -> float:
         """Return the milliseconds between two events."""
-        return float(self._call(end.time_since, start))
+        return float(self._call(end[0].time_since, start[0]))
 
     def begin_capture(self, stream: Handle) -> None:
         """Record from now on."""
-        self._direct.begin_capture(stream.handle)
+        self._direct.begin_capture(stream[0].handle)
 
     def end_capture(self, stream: Handle) -> Handle:
         """End a capture."""
-        return self._direct.end_capture(stream.handle)
+        return self._direct.end_capture(stream[0].handle)
 
     def instantiate(self, graph: Handle) -> Handle:
         """Make a graph executable."""
@@ -135,7 +151,7 @@ class PycudaCalls(Calls):
 
     def launch(self, executable: Handle, stream: Handle) -> None:
         """Enqueue a graph."""
-        self._direct.launch(executable, stream.handle)
+        self._direct.launch(executable, stream[0].handle)
 
     def destroy_graph(self, graph: Handle) -> None:
         """Destroy what was recorded."""

@@ -53,7 +53,7 @@ class TestOnAGpu(DeviceCases):
         torch.cuda.synchronize()
         place = address_of(tensor)
         assert place.address == tensor.data_ptr()
-        assert (place.shape, place.dtype) == ((2, 3), np.float32)
+        assert (place.shape, place.dtype) == ((2, 3), np.dtype(np.float32))
         back, stream = np.zeros((2, 3), np.float32), device.stream()
         stream.copy_to_host(back, place.address)
         stream.synchronize()

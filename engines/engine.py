@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from contracts.errors import InputError
 
 Array = npt.NDArray[np.float32]
+Loaded = TypeVar("Loaded", bound="Engine")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Engine(ABC):
         self._rows = options.batch_size
         self._active = False
 
-    def __enter__(self) -> Engine:
+    def __enter__(self: Loaded) -> Loaded:
         self._activate()
         self._active = True
         return self

@@ -56,9 +56,9 @@ class _TensorRT(Backend):
 
     def options(self) -> type[Any]:
         """Return the section's class, whose checks the measuring process need not import."""
-        from engines.tensorrt.options import TensorRTOptions
+        from engines.tensorrt.options import TensorRTOptions, TensorRTRTXOptions
 
-        return TensorRTOptions
+        return TensorRTOptions if self.flavour is TENSORRT else TensorRTRTXOptions
 
     def graph_kind(self, precision: Precision) -> GraphKind:
         """Every precision has a graph of its own: TensorRT takes it from the graph's types."""

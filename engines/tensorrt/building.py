@@ -14,7 +14,7 @@ from engines.tensorrt import timing_cache, versions
 from engines.tensorrt.flavour import Bindings, Flavour, possibly
 from engines.tensorrt.messages import Messages
 from engines.tensorrt.network import Network, read_network
-from engines.tensorrt.options import TensorRTOptions
+from engines.tensorrt.options import AnyOptions
 from engines.tensorrt.progress import monitor
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build_plan(
     flavour: Flavour,
     graph: Path,
     precision: Precision,
-    options: TensorRTOptions,
+    options: AnyOptions,
     gpu: Gpu | None,
     report: Report,
 ) -> Plan:
@@ -65,9 +65,11 @@ def build_plan(
     """
     messages = Messages(trt)
     builder = trt.Builder(messages.logger)
-    network = read_network(trt, flavour, builder, graph, messages)
+    on_dla = options.dla_core is not None
+    flags = versions.precision_flags(trt, precision, on_dla=on_dla)
+    network = read_network(trt, flavour, builder, graph, messages, on_dla=on_dla)
     config = builder.create_builder_config()
-    for flag in versions.precision_flags(trt, precision):
+    for flag in flags:
         config.set_flag(flag)
     _configure(trt, config, options)
     _use_accelerator(trt, builder, config, options)
@@ -90,7 +92,7 @@ def build_plan(
     return Plan(bytes(plan), messages)
 
 
-def _configure(trt: Bindings, config: tensorrt.IBuilderConfig, options: TensorRTOptions) -> None:
+def _configure(trt: Bindings, config: tensorrt.IBuilderConfig, options: AnyOptions) -> None:
     flag, verbosity = trt.BuilderFlag, trt.ProfilingVerbosity
     for wanted, switch in (
         (options.tf32, flag.TF32),  # on by default everywhere, so it is cleared where it is not wanted
@@ -109,13 +111,16 @@ def _configure(trt: Bindings, config: tensorrt.IBuilderConfig, options: TensorRT
         name = options.hardware_compatibility.upper()
         level = getattr(trt.HardwareCompatibilityLevel, name, None)
         if level is None:
-            raise InputError(f"hardware_compatibility {options.hardware_compatibility} is not in {trt.__version__}")
+            raise InputError(
+                f"TensorRT {trt.__version__} has no hardware_compatibility {options.hardware_compatibility}: choose "
+                "none or ampere_plus"
+            )
         config.hardware_compatibility_level = level
     versions.restrict_targets(trt, config, options.compute_capabilities)
 
 
 def _use_accelerator(
-    trt: Bindings, builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, options: TensorRTOptions
+    trt: Bindings, builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, options: AnyOptions
 ) -> None:
     if options.dla_core is None:
         return
@@ -135,7 +140,7 @@ def _add_profiles(
     builder: tensorrt.Builder,
     config: tensorrt.IBuilderConfig,
     network: Network,
-    options: TensorRTOptions,
+    options: AnyOptions,
 ) -> None:
     for batches in options.profiles:
         profile = builder.create_optimization_profile()

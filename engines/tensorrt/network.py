@@ -35,7 +35,13 @@ class Network:
 
 
 def read_network(
-    trt: Bindings, flavour: Flavour, builder: tensorrt.Builder, graph: Path, messages: Messages
+    trt: Bindings,
+    flavour: Flavour,
+    builder: tensorrt.Builder,
+    graph: Path,
+    messages: Messages,
+    *,
+    on_dla: bool = False,
 ) -> Network:
     """Parse an ONNX file.
 
@@ -43,7 +49,7 @@ def read_network(
         InputError: the parser refuses it; the sentence names the nodes, and what to do.
     """
     versions.prepare_plugins(trt, messages.logger)
-    definition = builder.create_network(versions.network_flags(trt))
+    definition = builder.create_network(versions.network_flags(trt, on_dla=on_dla))
     parser = trt.OnnxParser(definition, messages.logger)
     if not parser.parse(graph.read_bytes(), str(graph)):
         raise InputError(

@@ -15,34 +15,47 @@ if TYPE_CHECKING:
 _PRECISION_FLAGS = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
 
 
-def network_flags(trt: Bindings) -> int:
+def network_flags(trt: Bindings, *, on_dla: bool = False) -> int:
     """Return the flags of a network whose graph alone decides its precisions.
 
     From 10 on that is strong typing, whose bit moved from 1 to 0 in 11. Version 8 has none; it must be told that the
     batch is a dimension of the graph.
     """
     flags: Any = trt.NetworkDefinitionCreationFlag
-    name = "STRONGLY_TYPED" if is_strongly_typed(trt) else "EXPLICIT_BATCH"
-    return 1 << int(getattr(flags, name))
+    if is_strongly_typed(trt, on_dla=on_dla):
+        return 1 << int(flags.STRONGLY_TYPED)
+    return 1 << int(flags.EXPLICIT_BATCH)
 
 
-def is_strongly_typed(trt: Bindings) -> bool:
-    """Say whether networks take their precisions from the graph's types."""
-    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+def is_strongly_typed(trt: Bindings, *, on_dla: bool = False) -> bool:
+    """Say whether a network takes its precisions from the graph's types.
+
+    A deep-learning accelerator takes strongly typed networks from 11 on only, where no precision flags are left.
+    """
+    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") and not (on_dla and _has_precision_flags(trt))
 
 
-def precision_flags(trt: Bindings, precision: Precision) -> tuple[tensorrt.BuilderFlag, ...]:
+def precision_flags(trt: Bindings, precision: Precision, *, on_dla: bool = False) -> tuple[tensorrt.BuilderFlag, ...]:
     """Return the builder's flags without which a network that is not strongly typed runs in FP32.
 
     Raises:
-        InputError: this version cannot compute in that precision.
+        InputError: this version, or its accelerator, cannot compute in that precision.
     """
-    if is_strongly_typed(trt) or precision not in _PRECISION_FLAGS:
+    if on_dla and _has_precision_flags(trt) and precision != "fp16":
+        raise InputError(
+            f"a DLA core takes typed graphs in fp16 alone with TensorRT {trt.__version__}, Q/DQ only from 11.4 on: "
+            f"build fp16, or leave dla_core out to build {precision} for the GPU"
+        )
+    if is_strongly_typed(trt, on_dla=on_dla) or precision not in _PRECISION_FLAGS:
         return ()
     flag = getattr(trt.BuilderFlag, _PRECISION_FLAGS[precision], None)
     if flag is None:
         raise InputError(f"TensorRT {trt.__version__} has no {precision}: build fp16, or use TensorRT 10 or newer")
     return (flag,)
+
+
+def _has_precision_flags(trt: Bindings) -> bool:
+    return hasattr(trt.BuilderFlag, "FP16")
 
 
 def parser_errors(parser: Any) -> Iterator[tuple[str, str, str]]:
@@ -87,15 +100,11 @@ def restrict_targets(trt: Bindings, config: Any, names: tuple[str, ...]) -> None
     """Name the compute capabilities that TensorRT-RTX compiles for; TensorRT compiles for the GPU that is here.
 
     Raises:
-        InputError: an unknown compute capability, or a flavour that takes none.
+        InputError: an unknown compute capability.
     """
     if not names:
         return
     known: Any = getattr(trt, "ComputeCapability", None)
-    if known is None:
-        raise InputError(
-            "compute_capabilities is an option of tensorrt-rtx; tensorrt builds for the GPU that is here: leave it out"
-        )
     config.num_compute_capabilities = len(names)
     for index, name in enumerate(names):
         wanted = f"SM{name.replace('.', '')}"

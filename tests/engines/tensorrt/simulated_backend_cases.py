@@ -21,6 +21,7 @@ from tests.engines.tensorrt.simulated import install
 from tests.engines.tiny_graphs import pixels
 
 VERSION = os.environ["SIMULATED_TENSORRT"]
+NOT_RTX = pytest.mark.skipif(VERSION.startswith("rtx"), reason="TensorRT-RTX has no such option")
 NOTHING = dict.fromkeys(KINDS, 0)
 
 
@@ -76,11 +77,11 @@ class TestOnADouble(BackendCases):
             "optimization_level": 2,
             "tf32": True,
             "sparsity": True,
-            "hardware_compatibility": "ampere_plus",
             "max_aux_streams": 0,
             "detailed": False,
-            "timing_cache": False,
         }
+        if backend == "tensorrt":
+            options |= {"hardware_compatibility": "ampere_plus", "timing_cache": False}
         manifest = built(backend, "fp32", tmp_path / "engine", options)
         assert manifest.options["workspace_bytes"] == 1 << 20
         with load_engine(tmp_path / "engine", LoadOptions(batch_size=1)) as engine:
@@ -88,21 +89,36 @@ class TestOnADouble(BackendCases):
         if backend == "tensorrt":
             assert manifest.made_for["compute_capability_from"] == "8.0" and "gpu" not in manifest.made_for
 
+    @NOT_RTX
     def test_a_dla_core_that_is_not_here_is_refused(self, backend: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="dla_core 1 is not on this machine, which has 0 DLA cores"):
-            built(backend, "fp32", tmp_path / "engine", {"profiles": [[4, 4, 4]], "dla_core": 1})
+            built(backend, "fp16", tmp_path / "engine", {"profiles": [[4, 4, 4]], "dla_core": 1})
+
+    @NOT_RTX
+    def test_a_dla_core_takes_fp16(
+        self, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, double: Any
+    ) -> None:
+        monkeypatch.setenv("SIMULATED_DLA_CORES", "2")
+        options = {"profiles": [[4, 4, 4]], "dla_core": 1}
+        assert built(backend, "fp16", tmp_path / "fp16", options).options["dla_core"] == 1
+        if hasattr(double.BuilderFlag, "FP16"):
+            with pytest.raises(InputError, match=r"a DLA core takes typed graphs in fp16 alone .* Q/DQ only from 11"):
+                built(backend, "int8", tmp_path / "int8", options)
+        else:
+            built(backend, "int8", tmp_path / "int8", options)
 
     def test_profiles_that_cannot_be_are_refused(self, backend: str, tmp_path: Path) -> None:
         for options, why in (
             ({"profiles": []}, "must name at least one range"),
             ({"profiles": [[4, 2, 8]]}, "must be smallest, tuned, largest"),
             ({"profiles": [[0, 1, 1]]}, "greater than or equal to 1"),
-            ({"dla_core": 0}, "a DLA core takes one batch size"),
+            ({"dla_core": 0}, "(a DLA core takes one batch size|has no setting 'dla_core')"),
             ({"workspace": 3}, "did you mean 'workspace_bytes'"),
         ):
             with pytest.raises(InputError, match=rf"build\.{backend}.*{why}"):
                 built(backend, "fp32", tmp_path / json.dumps(options).replace("/", "_"), dict(options))
 
+    @NOT_RTX
     def test_the_timing_cache_is_kept_by_gpu_and_version(
         self, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -119,9 +135,7 @@ class TestOnADouble(BackendCases):
     def test_progress_never_falls_and_ends_near_one(self, backend: str, tmp_path: Path, double: Any) -> None:
         told: list[float] = []
         (tmp_path / "engine").mkdir()
-        build_engine(
-            backend, "fp32", written(tmp_path, "fp32"), tmp_path / "engine", {"timing_cache": False}, told.append
-        )
+        build_engine(backend, "fp32", written(tmp_path, "fp32"), tmp_path / "engine", {}, told.append)
         if hasattr(double, "IProgressMonitor"):
             assert told == sorted(told) and 0.8 < told[-1] <= 1.0
         else:

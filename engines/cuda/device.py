@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 from types import TracebackType
 from typing import Any
@@ -65,11 +66,13 @@ class Device:
         if self._context is not None:
             raise InputError("the CUDA device is open already: open another one")
         self._context = self._calls.push_context()
+        atexit.register(self.__exit__, None, None, None)  # pycuda aborts a process that ends with a context current
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        atexit.unregister(self.__exit__)
         failures: list[HarnessError] = []
         while self._alive:
             try:

@@ -10,7 +10,7 @@ import pytest
 from engines.cuda.array import DeviceArray, address_of
 from engines.cuda.implementations import implementations
 from tests.engines.cuda.device_cases import IMPLEMENTATIONS, DeviceCases
-from tests.engines.cuda.simulated_driver import run_pytest
+from tests.engines.cuda.simulated_driver import run_pytest, run_python
 
 if TYPE_CHECKING:
     from engines.cuda.device import Device
@@ -18,16 +18,34 @@ if TYPE_CHECKING:
 CASES = "tests/engines/cuda/simulated_device_cases.py"
 
 
+@pytest.fixture(params=IMPLEMENTATIONS)
+def installed(request: pytest.FixtureRequest) -> str:
+    if request.param not in implementations():
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param)
+
+
 @pytest.mark.core
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("cuda_version", ["13.2", "12.6"])
-def test_on_the_simulated_driver(simulated_libcuda: Path, implementation: str, cuda_version: str) -> None:
-    if implementation not in implementations():
-        pytest.skip(f"{implementation} is not installed")
+def test_on_the_simulated_driver(simulated_libcuda: Path, installed: str, cuda_version: str) -> None:
     settings = {"SIMULATED_CUDA_VERSION": cuda_version}
-    said = run_pytest(simulated_libcuda, CASES, "-k", implementation, settings=settings)
+    said = run_pytest(simulated_libcuda, CASES, "-k", installed, settings=settings)
     assert re.search(r"\d\d passed", said), said
     assert "skipped" not in said
+
+
+@pytest.mark.core
+def test_a_process_may_end_while_a_device_is_open(simulated_libcuda: Path, installed: str) -> None:
+    ask = """
+from engines.cuda.implementations import open_device
+from tests.engines.cuda.simulated_driver import Simulation
+import atexit
+atexit.register(lambda: print(set(Simulation().live().values())))  # runs after the device's own
+device = open_device()
+device.__enter__()
+stream, event, buffer = device.stream(), device.event(), device.allocate(4)
+"""
+    assert run_python(simulated_libcuda, "-c", ask, settings={"HARNESS_CUDA": installed}) == "{0}\n"
 
 
 @pytest.mark.gpu

@@ -64,15 +64,20 @@ def read_jetson(root: Path = SYSTEM_ROOT) -> JetsonState:
     )
 
 
+def power_modes(root: Path = SYSTEM_ROOT) -> dict[int, str]:
+    """Return the board's power modes, names by the numbers that `nvpmodel -m` takes; off a Jetson there are none."""
+    table = read_line(root / "etc/nvpmodel.conf") or ""
+    found: list[tuple[str, str]] = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", table)
+    return {int(number): name for number, name in found}
+
+
 def _power_mode(root: Path) -> str | None:
     """Name the mode that nvpmodel last set, without running it: its status file joined with its table."""
     status = re.search(r"pmode:(\d+)", read_line(root / "var/lib/nvpmodel/status") or "")
     if status is None:
         return None
-    table = read_line(root / "etc/nvpmodel.conf") or ""
-    names: dict[str, str] = dict(re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", table))
-    number = str(int(status[1]))
-    return names.get(number, f"mode {number}")
+    number = int(status[1])
+    return power_modes(root).get(number, f"mode {number}")
 
 
 def _gpu_temperature_c(root: Path) -> float | None:

@@ -1,0 +1,39 @@
+"""`harness doctor`: what this machine can build and run, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--backend", help="Exit with 4 unless this backend builds and runs here; for CI.")
+@click.option("--precision", help="The same, of this precision of the backend.")
+@click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as one JSON object.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path("/"),
+    help="Read /proc, /sys and /etc below this folder: a recorded tree in the machine's place.",
+)
+def doctor(backend: str | None, precision: str | None, as_json: bool, root: Path) -> None:
+    """Say what this machine can build and run, what is missing, and the command that installs it."""
+    if precision is not None and backend is None:
+        raise click.UsageError("--precision is one of a backend: name that too, with --backend.")
+    from harness.workflow.diagnosis.diagnosis import check_names, diagnose
+    from harness.workflow.diagnosis.readings import read
+
+    check_names(backend, precision)  # a wrong name is told before anything is asked
+    diagnosis = diagnose(read(root))
+    if as_json:
+        click.echo(json.dumps(diagnosis.to_json(), indent=2, allow_nan=False))
+    else:
+        from rich.console import Console
+
+        from harness.cli.diagnosis_page import print_page
+
+        print_page(Console(), diagnosis)
+    if backend is not None:
+        diagnosis.require(backend, precision)

@@ -60,5 +60,5 @@ $(BOARD)/.installed: pyproject.toml constraints.txt
 	@touch "$@"
 
 clean:
-	rm -rf "$(VENV)" "$(BOARD)" runs build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf "$(VENV)" "$(BOARD)" .venv-core .venv-pycuda runs build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

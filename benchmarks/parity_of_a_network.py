@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def measure(model: str, checkpoint: Path) -> Found:
     program = written.exported_program
     assert program is not None
     nodes = node_parity(program, graph, np.split(images[:NODE_IMAGES], NODE_IMAGES // NODE_BATCH))
-    engine_bytes, engine_s, refusal = built(graph, data.input_shape)
+    engine_bytes, engine_s, refusal = built(graph)
     return Found(
         **of_nodes(nodes, program, twin),
         **of_scores(twin, graph, images, data.test.labels),
@@ -193,23 +194,22 @@ def moved(first: Array, second: Array) -> float:
     return float(np.mean(np.abs(first - second) > MOVED))
 
 
-def built(graph: onnx.ModelProto, input_shape: Sequence[int]) -> tuple[int | None, float | None, str]:
+def built(graph: onnx.ModelProto) -> tuple[int | None, float | None, str]:
     """Build an engine with TensorRT-RTX: bytes, seconds, and its words where it refuses."""
-    try:
-        import tensorrt_rtx as trt
-    except ImportError:
-        return None, None, ""
+    import onnx
+
+    from contracts.errors import HarnessError, MissingDependencyError
+    from engines.loading import build_engine
+
     started = time.monotonic()
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(graph.SerializeToString()):
-        return None, time.monotonic() - started, str(parser.get_error(0))
-    config = builder.create_builder_config()
-    profile = builder.create_optimization_profile()
-    profile.set_shape("images", *((batch, *input_shape) for batch in (1, 8, 64)))
-    config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(network, config)
-    seconds = time.monotonic() - started
-    return (None, seconds, "the builder gives no engine") if engine is None else (engine.nbytes, seconds, "")
+    with tempfile.TemporaryDirectory() as scratch:
+        path, folder = Path(scratch) / "graph.onnx", Path(scratch) / "engine"
+        onnx.save(graph, str(path))
+        folder.mkdir()
+        try:
+            manifest, _ = build_engine("tensorrt-rtx", "int8", path, folder, {})
+        except MissingDependencyError:
+            return None, None, ""
+        except HarnessError as error:
+            return None, time.monotonic() - started, str(error)
+    return manifest.engine_bytes, time.monotonic() - started, ""

@@ -136,6 +136,40 @@ class Precision(Part):
     reason: str | None = None
 
 
+class TensorForm(Part):
+    """A tensor as a layer of the engine reads or writes it."""
+
+    name: str
+    datatype: str
+    format: str
+
+
+class EngineLayer(Part):
+    """One of the engine's own layers, which may be many nodes of the graph; `time_ms` of one inference."""
+
+    name: str
+    kind: str
+    precision: str
+    inputs: tuple[TensorForm, ...]
+    outputs: tuple[TensorForm, ...]
+    onnx_nodes: tuple[str, ...]
+    tactic: str | None
+    time_ms: float | None
+
+
+class Layers(Part):
+    """What the engine is made of, as its runtime tells where it was built.
+
+    `layer_share` is the share of the layers by what they compute in; `reformat_count` are layers that only bring a
+    tensor into another type or layout, `reformat_time_share` their share of the time of all.
+    """
+
+    layers: tuple[EngineLayer, ...]
+    layer_share: dict[str, Fraction]
+    reformat_count: Count
+    reformat_time_share: Fraction | None
+
+
 class Quantization(Part):
     """Where an INT8 engine's scales come from; `keep_float` are the layers that were left out of it on purpose."""
 
@@ -205,6 +239,7 @@ class ResultDocument(Part):
     environment: Environment
     precision: Precision | None = None
     quantization: Quantization | None = None
+    layers: Layers | None = None
     accuracy: Accuracy
     robustness: tuple[Robustness, ...]
     robustness_reason: str | None = None

@@ -16,7 +16,9 @@ from reports.store import StoredResult
 from reports.wording import (
     attack_name,
     engine_names,
+    forms,
     interval,
+    layers_told,
     mac_shares,
     moment,
     percent,
@@ -150,6 +152,7 @@ def _environment() -> Environment:
         interval=interval, moment=moment, percent=percent, quantity=quantity, significant=significant, size=size
     )
     environment.filters.update(attack_name=attack_name, mac_shares=mac_shares, quantized_how=quantized_how, share=share)
+    environment.filters.update(forms=forms, layers_told=layers_told)
     return environment
 
 

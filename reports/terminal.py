@@ -12,6 +12,7 @@ from reports.wording import (
     attack_name,
     engine_names,
     interval,
+    layers_told,
     mac_shares,
     moment,
     percent,
@@ -127,6 +128,8 @@ def _engine(document: ResultDocument) -> Iterator[RenderableType]:
         yield _text(f"multiply-accumulates: {mac_shares(precision)}, by {precision.source}")
     elif precision is not None:
         yield _text(f"not known what its layers run in: {precision.reason or 'no reason given'}", "dim")
+    if document.layers is not None:
+        yield _text(layers_told(document.layers))
 
 
 def _rate(rate: Rate) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from reports.document import Precision, Quantization, Rate, ResultDocument, Robustness
+from reports.document import Layers, Precision, Quantization, Rate, ResultDocument, Robustness, TensorForm
 
 NULL = "-"
 
@@ -35,6 +35,18 @@ def mac_shares(precision: Precision) -> str:
     for layer in precision.layers:
         macs[layer.precision] += layer.macs
     return ", ".join(f"{share(count, macs.total())} {plain(name.upper())}" for name, count in macs.most_common())
+
+
+def layers_told(layers: Layers) -> str:
+    """Return what an engine is made of, as `12 layers, 2 of them reformatting (8.1 % of the time)`."""
+    spent = layers.reformat_time_share
+    time = "" if spent is None else f" ({100 * spent:.1f} % of the time)"
+    return f"{len(layers.layers)} layers, {layers.reformat_count} of them reformatting{time}"
+
+
+def forms(tensors: Sequence[TensorForm]) -> str:
+    """Return the types and layouts of tensors, as `int8 CHW32, fp32 LINEAR`."""
+    return ", ".join(plain(f"{tensor.datatype} {tensor.format}") for tensor in tensors) or NULL
 
 
 def quantized_how(quantization: Quantization) -> str:
@@ -103,7 +115,11 @@ def attack_name(entry: Robustness) -> str:
 
 def engine_names(documents: Sequence[ResultDocument]) -> tuple[str, ...]:
     """Return a short name for each document, told apart by device, then date, then id only where needed."""
-    names = [plain(f"{document.subject.backend} {document.subject.precision}") for document in documents]
+    names = [
+        plain(f"{document.subject.backend} {document.subject.precision}")
+        + (" (simulated)" if document.environment.simulated else "")
+        for document in documents
+    ]
     for more in (
         [f" on {plain(document.device_id)}" for document in documents],
         [f", {moment(document.created)}" for document in documents],

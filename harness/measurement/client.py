@@ -71,7 +71,8 @@ def measure_engine(
 ) -> Measurement:
     """Measure latency and memory of the engine in `folder`.
 
-    A worker that crashes, hangs or refuses a batch size costs that batch size alone and is told in `failures`.
+    A worker that crashes, hangs or refuses a batch size costs that batch size alone and is told in `failures`, unless
+    it refuses every one.
 
     Args:
         folder: the engine, with its manifest.
@@ -84,7 +85,8 @@ def measure_engine(
         deadline_s: seconds after which a worker counts as hanging; None allows for loading, warm-up and window.
 
     Raises:
-        InputError: an unknown profile, a batch or thread count that cannot be, or no engine in `folder`.
+        InputError: an unknown profile, a batch or thread count that cannot be, no engine in `folder`, or batch sizes
+            of which the engine takes none.
         MissingDependencyError: its backend does not run here.
     """
     length_s = window_s(profile)
@@ -104,7 +106,15 @@ def measure_engine(
             job = Job(folder.resolve(), batch, threads, length_s, IMAGE_SEED, loader, times)
             with progress.bar(f"measuring {folder.name}, batch {batch}", length_s) as advance:
                 windows.append(_measure_batch(job, deadline, advance))
+    _refuse_what_nothing_takes(windows)
     return _assemble(manifest, threads, windows)
+
+
+def _refuse_what_nothing_takes(windows: Sequence[_Window]) -> None:
+    """Turn a request of which nothing was measured, by the user's own doing, into an error."""
+    refused = [window.outcome for window in windows if isinstance(window.outcome, Failed) and window.outcome.exit_code]
+    if len(refused) == len(windows):
+        raise InputError(refused[0].reason)
 
 
 def _measure_batch(job: Job, deadline_s: float, advance: Callable[[float], None]) -> _Window:
@@ -115,7 +125,8 @@ def _measure_batch(job: Job, deadline_s: float, advance: Callable[[float], None]
     after = read_state()
     outcome = _read_outcome(answer, job.times)
     if isinstance(outcome, Failed):
-        outcome = Failed(f"the measuring process of {job.engine.name} at batch {job.batch} {outcome.reason}")
+        who = f"the measuring process of {job.engine.name} at batch {job.batch}"
+        outcome = Failed(f"{who} {outcome.reason}", outcome.exit_code)
     return _Window(job.batch, outcome, DeviceState(before, after, *judge(before, after)))
 
 

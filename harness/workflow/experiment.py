@@ -183,7 +183,8 @@ class Build(Section):
     @model_serializer(mode="wrap")
     def _as_in_the_file(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = inner(self)
-        return {**values, **values.pop("options")}
+        options = values.pop("options")
+        return {**values, **options}
 
     @model_validator(mode="after")
     def _options_are_known(self) -> Build:

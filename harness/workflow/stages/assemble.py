@@ -69,17 +69,36 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "command": context.command,
             "subject": _subject(context, fragments),
             "lineage": [_link(artifact) for artifact in fragments.lineage],
-            "environment": newest.info("environment"),
+            "environment": {**newest.info("environment"), "simulated": _is_simulated(engine, newest)},
             "precision": engine.audit and engine.audit.to_json(),
             "quantization": _quantization(fragments) if engine.precision == "int8" else None,
             "accuracy": _accuracy(fragments.clean),
             "robustness": attacks,
             "robustness_reason": None if attacks else _why_no_attack(fragments),
+            "layers": fragments.engine.manifest["info"].get("layers"),
             **_measurement(fragments),
-            "warnings": [*fragments.engine.manifest["info"].get("warnings", ()), *_left_out(context, fragments)],
+            "warnings": [
+                *_doubles(engine),
+                *fragments.engine.manifest["info"].get("warnings", ()),
+                *_left_out(context, fragments),
+            ],
         }
     )
     return document.to_json()
+
+
+def _is_simulated(engine: EngineManifest, newest: Artifact) -> bool:
+    """Say whether something stood in for the device or the runtime."""
+    return engine.simulated or bool(newest.info("environment").get("simulated"))
+
+
+def _doubles(engine: EngineManifest) -> list[str]:
+    if not engine.simulated:
+        return []
+    return [
+        f"simulated: a double stood in for {engine.backend} {engine.backend_version}, so that no number here is a "
+        "measurement of it"
+    ]
 
 
 def _why_no_attack(fragments: Fragments) -> str:

@@ -8,9 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("tensorrt_rtx")
-
 from calibration.graphs.float_graph import FloatGraph
 from calibration.graphs.typed import typed
 from contracts.errors import MissingDependencyError
@@ -19,9 +16,10 @@ from engines.cuda.driver import Gpu, find_gpu
 from engines.engine import LoadOptions
 from engines.loading import load_engine
 from engines.onnxruntime.activations import activations
-from harness.models.build import build_model
-from harness.models.onnx_graph import export
 from harness.workflow.building import built
+
+pytest.importorskip("torch")
+pytest.importorskip("tensorrt_rtx")
 
 NETWORKS = {
     "cnn8": (1, 28, 28),
@@ -35,6 +33,11 @@ PROFILES = {"profiles": [[1, 8, 64]]}
 
 def graphs(name: str) -> dict[Precision, onnx.ModelProto]:
     """Return an untrained network's graphs, the INT8 one calibrated on noise."""
+    import torch
+
+    from harness.models.build import build_model
+    from harness.models.onnx_graph import export
+
     torch.manual_seed(0)
     floating = export(build_model(name, None, NETWORKS[name], 10).eval(), NETWORKS[name], {})
     graph = FloatGraph.of(floating)

@@ -180,6 +180,15 @@ class Quantization(Part):
     keep_float: tuple[str, ...]
 
 
+class Spans(Part):
+    """Where a query's time goes on a GPU, as trtexec defines it: medians by its events and of the enqueue call."""
+
+    h2d_ms: float
+    compute_ms: float
+    d2h_ms: float
+    enqueue_ms: float
+
+
 class Latency(Part):
     """Times of one query of `batch` images. A percentile that n does not carry is None."""
 
@@ -194,6 +203,8 @@ class Latency(Part):
     throughput_per_s: float
     valid: bool
     reasons: tuple[str, ...]
+    cuda_graph: bool = False
+    spans: Spans | None = None
 
 
 class Memory(Part):

@@ -28,6 +28,7 @@ from reports.wording import (
     share,
     significant,
     size,
+    spans_told,
 )
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _environment() -> Environment:
         interval=interval, moment=moment, percent=percent, quantity=quantity, significant=significant, size=size
     )
     environment.filters.update(attack_name=attack_name, mac_shares=mac_shares, quantized_how=quantized_how, share=share)
-    environment.filters.update(forms=forms, layers_told=layers_told)
+    environment.filters.update(forms=forms, layers_told=layers_told, spans_told=spans_told)
     return environment
 
 

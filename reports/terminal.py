@@ -21,6 +21,7 @@ from reports.wording import (
     quantized_how,
     significant,
     size,
+    spans_told,
 )
 
 if TYPE_CHECKING:
@@ -186,6 +187,8 @@ def _latency(entries: Sequence[Latency]) -> Iterator[RenderableType]:
         )
     yield table
     for entry in entries:
+        if entry.spans is not None:
+            yield _text(f"batch {entry.batch}: {spans_told(entry)}")
         label = f"batch {entry.batch}" if entry.valid else f"batch {entry.batch} is not valid"
         yield from _warnings(entry.reasons, label)
 

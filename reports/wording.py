@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from reports.document import Layers, Precision, Quantization, Rate, ResultDocument, Robustness, TensorForm
+from reports.document import Latency, Layers, Precision, Quantization, Rate, ResultDocument, Robustness, TensorForm
 
 NULL = "-"
 
@@ -47,6 +47,18 @@ def layers_told(layers: Layers) -> str:
 def forms(tensors: Sequence[TensorForm]) -> str:
     """Return the types and layouts of tensors, as `int8 CHW32, fp32 LINEAR`."""
     return ", ".join(plain(f"{tensor.datatype} {tensor.format}") for tensor in tensors) or NULL
+
+
+def spans_told(entry: Latency) -> str:
+    """Return where a query's time goes on a GPU, as `copy in 0.021, kernels 0.41, copy out 0.012, enqueue 0.09 ms`."""
+    spans = entry.spans
+    if spans is None:
+        return ""
+    told = (
+        f"copy in {significant(spans.h2d_ms)}, kernels {significant(spans.compute_ms)}, copy out "
+        f"{significant(spans.d2h_ms)}, enqueue {significant(spans.enqueue_ms)} ms (medians of single queries)"
+    )
+    return f"{told}; the window ran CUDA graphs" if entry.cuda_graph else told
 
 
 def quantized_how(quantization: Quantization) -> str:

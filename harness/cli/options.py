@@ -122,8 +122,12 @@ def calibration_options(function: Function) -> Function:
 def engine_options(function: Function) -> Function:
     """Add the choice of engines; the command receives `backend` and `precision`."""
     for decorator in (
-        click.option("--precision", type=ListOf(str, "precision"), help="fp32, bf16, int8; default the experiment's."),
-        click.option("--backend", type=ListOf(str, "backend"), help="auto, openvino, onnxruntime, torch."),
+        click.option(
+            "--precision", type=ListOf(str, "precision"), help="fp32, fp16, bf16, int8; default the experiment's."
+        ),
+        click.option(
+            "--backend", type=ListOf(str, "backend"), help="auto, openvino, onnxruntime, torch, tensorrt, tensorrt-rtx."
+        ),
     ):
         function = decorator(function)
     return function

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,7 @@ def measure_engine(
     threads: int,
     scratch: Path,
     progress: Progress,
+    cuda_graph: bool = False,
     loader: str = DEFAULT_LOADER,
     deadline_s: float | None = None,
 ) -> Measurement:
@@ -81,6 +82,7 @@ def measure_engine(
         threads: CPU threads of the engine; 0 leaves that to the runtime.
         scratch: folder for temporary files; nothing stays in it.
         progress: where progress is shown, in seconds of the windows.
+        cuda_graph: run queries as CUDA graphs, where the runtime has them.
         loader: `module:callable` that the worker loads the engine with.
         deadline_s: seconds after which a worker counts as hanging; None allows for loading, warm-up and window.
 
@@ -103,11 +105,11 @@ def measure_engine(
     with tempfile.TemporaryDirectory(dir=scratch, prefix="measuring-") as temporary:
         for batch in batches:
             times = Path(temporary).resolve() / f"batch-{batch}.npy"
-            job = Job(folder.resolve(), batch, threads, length_s, IMAGE_SEED, loader, times)
+            job = Job(folder.resolve(), batch, threads, length_s, IMAGE_SEED, cuda_graph, loader, times)
             with progress.bar(f"measuring {folder.name}, batch {batch}", length_s) as advance:
                 windows.append(_measure_batch(job, deadline, advance))
     _refuse_what_nothing_takes(windows)
-    return _assemble(manifest, threads, windows)
+    return _assemble(manifest, threads, cuda_graph, windows)
 
 
 def _refuse_what_nothing_takes(windows: Sequence[_Window]) -> None:
@@ -140,7 +142,7 @@ def _read_outcome(answer: Answered | Failed, times: Path) -> _Outcome | Failed:
     return _Outcome(result, times_ns.astype(np.float64) / 1e6)
 
 
-def _assemble(manifest: EngineManifest, threads: int, windows: Sequence[_Window]) -> Measurement:
+def _assemble(manifest: EngineManifest, threads: int, cuda_graph: bool, windows: Sequence[_Window]) -> Measurement:
     latencies, failures, times_ms = [], [], {}
     for window in windows:
         if isinstance(window.outcome, Failed):
@@ -148,7 +150,8 @@ def _assemble(manifest: EngineManifest, threads: int, windows: Sequence[_Window]
             continue
         times_ms[window.batch] = window.outcome.times_ms
         faults = (*window.device.reasons, *_faults(window.outcome.result, manifest.backend))
-        latencies.append(summarise(window.batch, threads, window.outcome.times_ms, faults))
+        found = summarise(window.batch, threads, window.outcome.times_ms, faults)
+        latencies.append(replace(found, cuda_graph=cuda_graph, spans=window.outcome.result.spans))
     return Measurement(
         latencies=tuple(latencies),
         failures=tuple(failures),

@@ -27,6 +27,7 @@ class Job:
         threads: CPU threads; 0 leaves that to the runtime.
         window_s: seconds of the timed window.
         seed: of the random images.
+        cuda_graph: run queries as CUDA graphs, where the runtime has them.
         loader: `module:callable` that loads the engine as `engines.loading.load_engine` does.
         times: file to write the queries' times to: .npy, int64 nanoseconds.
     """
@@ -36,6 +37,7 @@ class Job:
     threads: int
     window_s: float
     seed: int
+    cuda_graph: bool
     loader: str
     times: Path
 
@@ -65,6 +67,8 @@ class WorkerResult:
         device_peak_bytes: growth of the GPU's used memory from before the engine was loaded to the window's end, or
             None.
         torch_imported: whether torch shared the process.
+        spans: where a query's time goes on a GPU, milliseconds by the names of `engines.engine.Spans`: medians over
+            queries of their own after the window; None where the runtime does not tell.
     """
 
     warm_up: WarmUp
@@ -72,6 +76,7 @@ class WorkerResult:
     process_peak_bytes: int
     device_peak_bytes: int | None
     torch_imported: bool
+    spans: Mapping[str, float] | None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""

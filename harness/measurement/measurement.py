@@ -30,6 +30,8 @@ class Latency:
         throughput_per_s: images a second of time spent in queries.
         valid: whether the window can be believed.
         reasons: why it is not valid, and why a percentile is None (which alone does not make it invalid).
+        cuda_graph: whether queries ran as CUDA graphs, where the runtime has them.
+        spans: medians of where a query's time goes on a GPU, see `WorkerResult`; None where the runtime does not tell.
     """
 
     batch: int
@@ -43,6 +45,8 @@ class Latency:
     throughput_per_s: float
     valid: bool
     reasons: tuple[str, ...]
+    cuda_graph: bool = False
+    spans: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values under the result document's names."""

@@ -7,20 +7,24 @@ harness's own packages share the process with what is measured. See `job.py` for
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
-from engines.engine import Engine, LoadOptions
+from engines.engine import Engine, LoadOptions, Spans
 from engines.loading import read_manifest
 from engines.registry import backend
 from harness.child.answering import answer
 from harness.measurement.job import Job, WorkerResult
 from harness.measurement.memory import peak_resident_bytes, resident_bytes
 from harness.measurement.window import Report, timed_window, warm_up
+
+SPAN_QUERIES, SPAN_WARM_UP = 110, 10
 
 
 def _measure(job: Job, report: Report) -> WorkerResult:
@@ -31,12 +35,14 @@ def _measure(job: Job, report: Report) -> WorkerResult:
         import_module(runtime.runtime)
     load = _loader(job.loader)
     baseline_bytes, device_baseline = resident_bytes(), used_memory()
-    with load(job.engine, LoadOptions(batch_size=job.batch, threads=job.threads)) as engine:
+    with load(job.engine, LoadOptions(job.batch, job.threads, job.cuda_graph)) as engine:
         shape = (job.batch, *engine.input_shape)
-        run = engine.bind(np.random.default_rng(job.seed).random(shape, dtype=np.float32))
+        images = np.random.default_rng(job.seed).random(shape, dtype=np.float32)
+        run = engine.bind(images)
         warmth = warm_up(run)
         times_ns = timed_window(run, job.window_s, report)
         process_peak_bytes, device_used = peak_resident_bytes(), used_memory()
+        spans = _median_spans(engine.bind_spans(images))
     np.save(job.times, times_ns, allow_pickle=False)
     return WorkerResult(
         warm_up=warmth,
@@ -44,7 +50,16 @@ def _measure(job: Job, report: Report) -> WorkerResult:
         process_peak_bytes=process_peak_bytes,
         device_peak_bytes=_growth(device_baseline, device_used),
         torch_imported="torch" in sys.modules,
+        spans=spans,
     )
+
+
+def _median_spans(run: Callable[[], Spans] | None) -> Mapping[str, float] | None:
+    """Return the median of every span, each over the same queries; the first ones warm up."""
+    if run is None:
+        return None
+    found = [asdict(run()) for _ in range(SPAN_QUERIES)][SPAN_WARM_UP:]
+    return {name: median(spans[name] for spans in found) for name in found[0]}
 
 
 def _loader(name: str) -> Callable[[Path, LoadOptions], Engine]:

@@ -203,11 +203,12 @@ class Eval(Section):
 
 
 class Measure(Section):
-    """The measurement; `threads` 0 takes every core this process may use."""
+    """The measurement; `threads` 0 takes every core this process may use, `cuda_graph` counts for TensorRT alone."""
 
     batch: Batches = (1, 64)
     profile: Annotated[str, _among("profile", tuple(PROFILES))] = "quick"
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
+    cuda_graph: bool = False
 
 
 class Experiment(Section):

@@ -158,6 +158,7 @@ def _p50_ms(
             threads=measure.threads or cores(),
             scratch=Path(scratch),
             progress=context.progress,
+            cuda_graph=measure.cuda_graph,
         )
     times = {latency.batch: latency.p50_ms for latency in measured.latencies if latency.p50_ms is not None}
     invalid = [reason for latency in measured.latencies if not latency.valid for reason in latency.reasons]

@@ -41,6 +41,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
         threads=settings.threads or cores(),
         scratch=folder,
         progress=context.progress,
+        cuda_graph=settings.cuda_graph,
     )
     times: dict[str, Any] = {f"batch_{batch}": times_ms for batch, times_ms in found.times_ms.items()}
     np.savez_compressed(folder / LATENCIES, **times)

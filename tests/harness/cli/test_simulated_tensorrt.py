@@ -67,10 +67,12 @@ def test_every_precision_is_built_and_told_as_simulated(built: Machine) -> None:
 
 
 def test_what_a_double_was_measured_to_be_says_simulated_everywhere(machine: Machine) -> None:
-    measured = machine.harness("measure", *INT8, "--batch", "4", "--json")
+    measured = machine.harness("measure", *INT8, "--batch", "4", "--set", "measure.cuda_graph=true", "--json")
     assert measured.code == 0, measured.err
     (document,) = json.loads(measured.out)
-    assert [latency["batch"] for latency in document["latency"]] == [4], document["latency_reason"]
+    (latency,) = document["latency"]
+    assert (latency["batch"], latency["cuda_graph"]) == (4, True), document["latency_reason"]
+    assert set(latency["spans"]) == {"h2d_ms", "compute_ms", "d2h_ms", "enqueue_ms"}
     evaluated = machine.harness("eval", *INT8, "--attack", "noise", "--set", "data.path=test.npz", "--json")
     assert evaluated.code == 0, evaluated.err
     (document,) = json.loads(evaluated.out)
@@ -80,6 +82,7 @@ def test_what_a_double_was_measured_to_be_says_simulated_everywhere(machine: Mac
     assert document["layers"]["layers"] and document["precision"]["int8_mac_share"] == 1.0
     shown = machine.harness("report", "--workspace", "runs/model")
     assert shown.code == 0 and "tensorrt int8 (simulated)" in shown.out
+    assert "batch 4: copy in" in shown.out and "the window ran CUDA graphs" in " ".join(shown.out.split())
     assert "tensorrt int8 (simulated)" in (machine.cwd / "runs/model/report.html").read_text()
 
 

@@ -22,7 +22,7 @@ HEAVY = {"torch", "pydantic", "click", "rich", "openvino", "onnxruntime", "onnx"
 
 def _job(tmp_path: Path) -> Job:
     loader = "measured_fakes:summing"
-    return Job(tmp_path, 2, 1, 0.2, seed=3, loader=loader, times=tmp_path / "times.npy")
+    return Job(tmp_path, 2, 1, 0.2, seed=3, cuda_graph=False, loader=loader, times=tmp_path / "times.npy")
 
 
 def test_the_worker_answers_on_standard_output_and_writes_the_times(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_job_that_is_none_is_answered_with_a_reason(line: str) -> None:
 def test_jobs_and_results_survive_the_boundary(tmp_path: Path) -> None:
     job = _job(tmp_path)
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
-    result = WorkerResult(WarmUp(7, settled=True), 1, 2, None, torch_imported=False)
+    result = WorkerResult(WarmUp(7, settled=True), 1, 2, None, torch_imported=False, spans={"h2d_ms": 0.1})
     assert WorkerResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 

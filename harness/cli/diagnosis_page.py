@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from engines.backend import Availability
     from harness.workflow.diagnosis.backend_state import BackendState
     from harness.workflow.diagnosis.diagnosis import Diagnosis
     from harness.workflow.diagnosis.facts import GpuFacts, MachineFacts, PackageFacts, StateFacts
@@ -31,19 +30,24 @@ def print_page(console: Console, diagnosis: Diagnosis) -> None:
     """Print what the machine is, what its backends can do, and what to do about the rest."""
     for clause in diagnosis.simulated:
         console.print(_text(f"simulated: {clause}", "bold yellow"))
+    if diagnosis.simulated:
+        console.print()
     _section(console, "Machine", _grid(_machine(diagnosis.machine)))
+    console.print()
     _section(console, "GPU", _grid((*_gpu(diagnosis.gpu), *_packages(diagnosis))))
+    console.print()
     _section(console, "State", _grid(_state(diagnosis.state)))
+    console.print()
     _section(console, "Backends", _backends(diagnosis.backends))
     for state in diagnosis.backends:
         for line in _lacks(state):
             console.print(_text(line, "dim"))
     console.print(_text(diagnosis.auto.reason))
+    console.print()
     _section(console, "What to do", _steps(diagnosis))
 
 
 def _section(console: Console, title: str, body: RenderableType) -> None:
-    console.print()
     console.print(_text(title, "bold"))
     console.print(body)
 
@@ -83,7 +87,7 @@ def _machine(machine: MachineFacts) -> Iterator[tuple[str, str]]:
 
 def _gpu(gpu: GpuFacts) -> Iterator[tuple[str, str]]:
     if gpu.compute_capability is None:
-        yield "GPU", f"{f'{gpu.name}, not usable' if gpu.name else 'none'}: {gpu.reasons['compute_capability']}"
+        yield "GPU", f"{f'{gpu.name}, not usable' if gpu.name else 'none found'}: {gpu.reasons['compute_capability']}"
     else:
         memory = "" if gpu.memory_bytes is None else f", {size(gpu.memory_bytes)}"
         yield "GPU", f"{gpu.name}, compute capability {gpu.compute_capability}{memory}"
@@ -148,13 +152,9 @@ def _lacks(state: BackendState) -> Iterator[str]:
         yield f"{state.name} does not build: {state.builds.reason}"
     for precision, found in state.precisions.items():
         if state.builds.usable and not found.usable:
-            yield f"{state.name} does not build {precision}: {_whole(found)}"
+            yield f"{state.name} does not build {precision}: {found.reason}; {found.remedy}"
     if state.builds.usable and not state.runs.usable:
         yield f"{state.name} does not run: {state.runs.reason}"
-
-
-def _whole(found: Availability) -> str:
-    return f"{found.reason}; {found.remedy}"
 
 
 def _steps(diagnosis: Diagnosis) -> RenderableType:

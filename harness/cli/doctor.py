@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from harness.cli.broken_pipe import reader_may_leave
+
+if TYPE_CHECKING:
+    from harness.workflow.diagnosis.diagnosis import Diagnosis
 
 
 @click.command()
@@ -27,13 +33,18 @@ def doctor(backend: str | None, precision: str | None, as_json: bool, root: Path
 
     check_names(backend, precision)  # a wrong name is told before anything is asked
     diagnosis = diagnose(read(root))
-    if as_json:
-        click.echo(json.dumps(diagnosis.to_json(), indent=2, allow_nan=False))
-    else:
-        from rich.console import Console
-
-        from harness.cli.diagnosis_page import print_page
-
-        print_page(Console(), diagnosis)
+    with reader_may_leave():
+        _show(diagnosis, as_json)
     if backend is not None:
         diagnosis.require(backend, precision)
+
+
+def _show(diagnosis: Diagnosis, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(diagnosis.to_json(), indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from harness.cli.diagnosis_page import print_page
+
+    print_page(Console(), diagnosis)

@@ -61,8 +61,8 @@ def reinstalling(module: str) -> str:
     if found and found.origin and found.origin.startswith("/usr/lib/python3") and module == "tensorrt":
         return "install it again with: sudo apt-get install --reinstall python3-libnvinfer"
     stem = module.replace("_", "-")
-    name = next((each.name for each in gpu_packages() if each.name.startswith(stem)), stem)
-    return f"install it again with: pip install --force-reinstall {name}"
+    names = [package.name for package in gpu_packages() if package.name.startswith(f"{stem}-cu")]
+    return f"install it again with: pip install --force-reinstall {next(iter(names), stem)}"
 
 
 def _version(name: str) -> str | None:

@@ -93,7 +93,7 @@ def hidden_package(name: str, python: PythonEnvironment, root: Path = SYSTEM_ROO
             return HiddenPackage(
                 folder,
                 f"it is in {folder}, and this Python is not the system's but that of {python.base_prefix}",
-                f"make an environment of the system's Python: {_make(minor)}",
+                f"make an environment of the system's Python and install the harness into it: {_make(minor)}",
             )
         if not python.sees_base_packages:
             return HiddenPackage(
@@ -112,7 +112,9 @@ def _of_another_version(folder: str, minor: tuple[int, int], python: PythonEnvir
     if minor < OLDEST_PYTHON:
         oldest = _dotted(OLDEST_PYTHON)
         return HiddenPackage(folder, reason, f"install JetPack 6 or newer: the harness needs Python {oldest} or newer")
-    return HiddenPackage(folder, reason, f"make an environment of Python {theirs}: {_make(minor)}")
+    return HiddenPackage(
+        folder, reason, f"make an environment of Python {theirs} and install the harness into it: {_make(minor)}"
+    )
 
 
 def _places(name: str, root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -127,7 +129,7 @@ def _places(name: str, root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
 def _make(minor: tuple[int, int]) -> str:
     """Return the command that makes an environment of the system's Python; it overwrites none."""
     python = f"python{_dotted(minor)}"
-    return f"/usr/bin/{python} -m venv --system-site-packages .venv-{python}, and install the harness into it"
+    return f"/usr/bin/{python} -m venv --system-site-packages .venv-{python}"
 
 
 def _numbers(name: str) -> tuple[int, int] | None:

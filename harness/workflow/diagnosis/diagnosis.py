@@ -29,10 +29,13 @@ from harness.workflow.diagnosis.steps import Step, steps
 
 SCHEMA_VERSION = 1
 
+_DOUBLE = "simulated"
+"""What the GPU of a driver's double is named by."""
+
 
 @dataclass(frozen=True)
 class TorchFacts:
-    """Whether torch should see the GPU, judged without importing it; None without torch."""
+    """Whether torch should see the GPU, judged without importing it; None where that cannot be told."""
 
     sees_gpu: bool | None
     reason: str
@@ -137,6 +140,9 @@ def _simulated(readings: Readings) -> tuple[str, ...]:
     doubles = [
         f"a double stands in for the runtime of {state.name}" for state in readings.answers.backends if state.simulated
     ]
+    gpu = readings.gpu
+    if isinstance(gpu, Gpu) and gpu.name.startswith(_DOUBLE):
+        doubles.insert(0, "a double stands in for the NVIDIA driver")
     return (*([tree] if readings.place.simulated else []), *doubles)
 
 
@@ -144,6 +150,8 @@ def _torch(readings: Readings) -> TorchFacts:
     torch, gpu = next((each for each in readings.packages if each.name == "torch"), None), readings.gpu
     if torch is None:
         return TorchFacts(None, "torch is not installed")
+    if readings.place.simulated:
+        return TorchFacts(None, "a recorded tree tells nothing of its torch")
     if torch.cuda is None:
         return TorchFacts(False, f"torch {torch.version} is built without CUDA")
     if not isinstance(gpu, Gpu):

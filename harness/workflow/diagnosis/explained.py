@@ -30,6 +30,11 @@ def explained(state: BackendState, readings: Readings) -> BackendState:
     )
 
 
+def is_told_by_the_tree(state: BackendState, readings: Readings) -> bool:
+    """Say whether what a backend lacks was read from files, and so holds for a recorded tree's machine too."""
+    return _package(state, readings) is not None
+
+
 def no_gpu(readings: Readings) -> NoGpu | None:
     """Return why no GPU can be used, with the remedy of this machine; None where one can."""
     gpu = readings.gpu

@@ -9,7 +9,7 @@ from typing import Literal
 from engines.cuda.driver import Gpu
 from harness.devices.installed import Package
 from harness.workflow.diagnosis.backend_state import BackendState
-from harness.workflow.diagnosis.explained import TENSORRT, is_jetson, no_gpu
+from harness.workflow.diagnosis.explained import TENSORRT, is_jetson, is_told_by_the_tree, no_gpu
 from harness.workflow.diagnosis.facts import held_down
 from harness.workflow.diagnosis.readings import Readings
 
@@ -68,6 +68,8 @@ def _backends(readings: Readings, backends: Sequence[BackendState]) -> Iterator[
         lack = state.runs if state.builds.usable else state.builds
         if lack.usable:
             continue
+        if readings.place.simulated and not is_told_by_the_tree(state, readings):
+            continue  # it says something of the machine that reads the tree
         if state.name in _NVIDIA_ALONE and not reachable:
             yield Step("elsewhere", state.name, f"this machine has no NVIDIA GPU; {lack.reason}", lack.remedy)
         elif absent is not None and lack.reason == absent.reason:
@@ -75,9 +77,15 @@ def _backends(readings: Readings, backends: Sequence[BackendState]) -> Iterator[
         elif state.name == _RTX and state.version is None and is_jetson(readings):
             continue  # it has no code for a Jetson's GPU
         else:
-            hidden = state.name == TENSORRT and readings.hidden_tensorrt is not None
-            installed = hidden or state.version is not None or "crashes" in lack.reason
-            yield Step("mend" if installed else "add", state.name, lack.reason, lack.remedy)
+            yield Step("mend" if _is_installed(state, readings) else "add", state.name, lack.reason, lack.remedy)
+
+
+def _is_installed(state: BackendState, readings: Readings) -> bool:
+    """Say whether its package is on this machine, working or not, seen or hidden."""
+    if state.name == TENSORRT and (readings.has_tensorrt or readings.hidden_tensorrt is not None):
+        return True
+    names = [package.name for package in readings.packages]
+    return state.version is not None or any(name.startswith(f"{state.name}-cu") for name in names)
 
 
 def _newer_than_the_driver(readings: Readings) -> Iterator[Step]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from contracts.errors import InputError
 from engines.checks.error import relative_error
 from engines.engine import Array
 from engines.onnxruntime.session import session
@@ -133,9 +134,11 @@ def _run(model: onnx.ModelProto, tensors: Sequence[str], images: Array) -> list[
     """Run in batches of one size, so that a graph's size never multiplies with the number of images."""
     running = session(_exposing(model, tensors), optimise=False)
     shown = running.get_inputs()[0].name
-    parts = [
-        running.run(list(tensors), {shown: images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)
-    ]
+    starts = range(0, len(images), _BATCH)
+    try:
+        parts = [running.run(list(tensors), {shown: images[start : start + _BATCH]}) for start in starts]
+    except Exception as error:  # its exceptions share no base class of their own
+        raise InputError(f"ONNX Runtime fails while it runs the graph: {str(error).splitlines()[0]}") from error
     return [np.concatenate([np.asarray(part[place], np.float32) for part in parts]) for place in range(len(tensors))]
 
 

@@ -1,7 +1,7 @@
 """Whether an engine's scores are those of the graph that it should compute.
 
-What is lost in the graph's own roundings stays unseen: one deep INT8 layer whose range is half of what it should be moves
-the scores by less than that. Ranges that are halved throughout, or one layer that computes something else, show.
+What is lost in the graph's own roundings stays unseen: one deep INT8 layer whose range is half of what it should be may
+move the scores by less than that. Ranges that are halved throughout, or one layer that computes something else, show.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 An engine shows its scores alone, so engines of the graph's beginnings are built, each cut off at one tensor, and
 compared with the reference there. Which beginnings is a bisection over the graph, as `git bisect` does it over a
 history: of the tensors that are still suspected, the one that splits them best by what it is computed from. It assumes
-that a divergence persists downstream: a tensor that agrees clears all that it is computed from.
+that a divergence persists downstream: a tensor that agrees clears all that it is computed from. A fault that a runtime
+commits only where a layer meets its neighbours shows at the first tensor where they have met.
 """
 
 from __future__ import annotations

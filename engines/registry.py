@@ -83,7 +83,7 @@ def choose(name: str) -> tuple[str, str]:
     if name != AUTO:
         backend(name)
         return name, f"backend {name}, as asked"
-    state = backend(_ON_A_GPU).availability()
+    state = backend(_ON_A_GPU).runnable()
     if state.usable:
         return _ON_A_GPU, f"backend auto takes {_ON_A_GPU}: there are an NVIDIA GPU and the package"
     return _EMBEDDED_DEFAULT, (

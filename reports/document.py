@@ -170,6 +170,58 @@ class Layers(Part):
     reformat_time_share: Fraction | None
 
 
+class Agreement(Part):
+    """The engine's scores against its graph's, on images made for that; `error` and `limit` in their spreads."""
+
+    images: Count
+    changed_decisions: Count | None
+    error: float | None
+    limit: float | None
+    changed_limit: Count | None
+    reference: str
+    reason: str | None = None
+
+
+class RowConsistency(Part):
+    """The same image in every row of a batch: rows that are not exactly equal, the largest distance, and its limit."""
+
+    rows: Count
+    images: Count
+    unequal: Count
+    largest: float
+    limit: float
+
+
+class BatchConsistency(Part):
+    """Images one at a time and in batches."""
+
+    batch: Count
+    images: Count
+    changed_decisions: Count
+    largest: float
+    limit: float
+
+
+class RebuildSpread(Part):
+    """Engines built several times from one graph."""
+
+    builds: Count
+    images: Count
+    differing_decisions: Count
+    largest: float
+    limit: float
+    files_differ: bool
+
+
+class Checks(Part):
+    """How the engine stood against its graph where it was built; distances are over the spread of the scores."""
+
+    agreement: Agreement
+    rows: RowConsistency | None
+    batches: BatchConsistency | None
+    rebuilds: RebuildSpread | None = None
+
+
 class Quantization(Part):
     """Where an INT8 engine's scales come from; `keep_float` are the layers that were left out of it on purpose."""
 
@@ -251,6 +303,7 @@ class ResultDocument(Part):
     precision: Precision | None = None
     quantization: Quantization | None = None
     layers: Layers | None = None
+    checks: Checks | None = None
     accuracy: Accuracy
     robustness: tuple[Robustness, ...]
     robustness_reason: str | None = None

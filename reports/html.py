@@ -15,6 +15,7 @@ from reports.pictures import Picture, pictures
 from reports.store import StoredResult
 from reports.wording import (
     attack_name,
+    checks_told,
     engine_names,
     forms,
     interval,
@@ -153,7 +154,7 @@ def _environment() -> Environment:
         interval=interval, moment=moment, percent=percent, quantity=quantity, significant=significant, size=size
     )
     environment.filters.update(attack_name=attack_name, mac_shares=mac_shares, quantized_how=quantized_how, share=share)
-    environment.filters.update(forms=forms, layers_told=layers_told, spans_told=spans_told)
+    environment.filters.update(forms=forms, layers_told=layers_told, checks_told=checks_told, spans_told=spans_told)
     return environment
 
 

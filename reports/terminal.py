@@ -10,6 +10,7 @@ from reports.store import StoredResult
 from reports.wording import (
     NULL,
     attack_name,
+    checks_told,
     engine_names,
     interval,
     layers_told,
@@ -131,6 +132,8 @@ def _engine(document: ResultDocument) -> Iterator[RenderableType]:
         yield _text(f"not known what its layers run in: {precision.reason or 'no reason given'}", "dim")
     if document.layers is not None:
         yield _text(layers_told(document.layers))
+    if document.checks is not None:
+        yield from (_text(sentence, "dim") for sentence in checks_told(document.checks))
 
 
 def _rate(rate: Rate) -> str:

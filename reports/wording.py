@@ -7,7 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from reports.document import Latency, Layers, Precision, Quantization, Rate, ResultDocument, Robustness, TensorForm
+from reports.document import (
+    Checks,
+    Latency,
+    Layers,
+    Precision,
+    Quantization,
+    Rate,
+    ResultDocument,
+    Robustness,
+    TensorForm,
+)
 
 NULL = "-"
 
@@ -42,6 +52,39 @@ def layers_told(layers: Layers) -> str:
     spent = layers.reformat_time_share
     time = "" if spent is None else f" ({100 * spent:.1f} % of the time)"
     return f"{len(layers.layers)} layers, {layers.reformat_count} of them reformatting{time}"
+
+
+def checks_told(checks: Checks) -> tuple[str, ...]:
+    """Return how an engine stood against its graph, a sentence for each check that was made."""
+    agreement, rows, batches, rebuilds = checks.agreement, checks.rows, checks.batches, checks.rebuilds
+    if agreement.error is None:
+        told = [
+            f"agreement with {plain(agreement.reference)} is not known: {plain(agreement.reason or 'no reason given')}"
+        ]
+    else:
+        told = [
+            f"against {plain(agreement.reference)}: error {significant(agreement.error)} of the scores' spread (limit "
+            f"{significant(agreement.limit)}), {agreement.changed_decisions} of {agreement.images} decisions changed "
+            f"(limit {agreement.changed_limit})"
+        ]
+    if rows is not None:
+        told.append(
+            f"equal rows of a batch of {rows.rows}: at most {significant(rows.largest)} apart (limit "
+            f"{significant(rows.limit)})"
+        )
+    if batches is not None:
+        told.append(
+            f"batch 1 and {batches.batch}: at most {significant(batches.largest)} apart (limit "
+            f"{significant(batches.limit)}), {batches.changed_decisions} of {batches.images} decisions changed"
+        )
+    if rebuilds is not None:
+        files = "differ" if rebuilds.files_differ else "are equal"
+        told.append(
+            f"{rebuilds.builds} builds: at most {significant(rebuilds.largest)} apart (limit "
+            f"{significant(rebuilds.limit)}), {rebuilds.differing_decisions} of {rebuilds.images} decisions differ, "
+            f"their files {files}"
+        )
+    return tuple(told)
 
 
 def forms(tensors: Sequence[TensorForm]) -> str:

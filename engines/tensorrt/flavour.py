@@ -61,8 +61,7 @@ TENSORRT = Flavour(
     module="tensorrt",
     title="TensorRT",
     needs_gpu=True,
-    remedy="install it with: pip install 'edge-robustness-harness[tensorrt]' (on a Jetson: apt-get install "
-    "python3-libnvinfer, and a virtual environment made with --system-site-packages)",
+    remedy="install it with: pip install 'edge-robustness-harness[tensorrt]'; 'harness doctor' says how on a Jetson",
 )
 TENSORRT_RTX = Flavour(
     backend="tensorrt-rtx",

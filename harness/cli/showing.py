@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+
+from harness.cli.broken_pipe import reader_may_leave
 
 PAGE = "report.html"
 
@@ -18,7 +18,7 @@ def show(folders: Sequence[Path], as_json: bool) -> None:
     from reports.store import StoredResult, read_result
 
     results: list[StoredResult] = [read_result(folder) for folder in folders]
-    try:
+    with reader_may_leave():
         if as_json:
             click.echo(json.dumps([result.document.model_dump(mode="json") for result in results], indent=2))
         else:
@@ -27,10 +27,6 @@ def show(folders: Sequence[Path], as_json: bool) -> None:
             from reports.terminal import print_report
 
             print_report(Console(), results)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
-        # The reader left (`| head`); rich and click would end with 1, which reads as a failed gate.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write_page(folder: Path, output: Path | None = None) -> Path:

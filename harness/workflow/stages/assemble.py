@@ -76,6 +76,7 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "robustness": attacks,
             "robustness_reason": None if attacks else _why_no_attack(fragments),
             "layers": fragments.engine.manifest["info"].get("layers"),
+            "checks": fragments.engine.manifest["info"].get("checks"),
             **_measurement(fragments),
             "warnings": [
                 *_doubles(engine),

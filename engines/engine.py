@@ -57,14 +57,18 @@ class Spans:
 class Engine(ABC):
     """A context manager around one loaded engine; a backend writes the four abstract methods.
 
-    A backend whose engines do not take every batch size sets `_rows`, the images of one run, when it activates.
+    Attributes:
+        input_shape: channels, height, width of one image.
+        classes: number of scores.
+        options: how it is loaded.
+        rows: images of one run; a backend whose engines do not take every batch size sets it when it activates.
     """
 
     def __init__(self, input_shape: tuple[int, int, int], classes: int, options: LoadOptions) -> None:
         self.input_shape = input_shape
         self.classes = classes
         self.options = options
-        self._rows = options.batch_size
+        self.rows = options.batch_size
         self._active = False
 
     def __enter__(self: Loaded) -> Loaded:
@@ -91,7 +95,7 @@ class Engine(ABC):
             InputError: the images do not have the engine's shape, or the engine is not active.
         """
         self._check(images)
-        size = self._rows
+        size = self.rows
         scores = np.empty((len(images), self.classes), np.float32)
         for start in range(0, len(images), size):
             batch = images[start : start + size]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import InputError, MissingDependencyError
+from contracts.files import sha256_json
 from engines.backend import EngineManifest, Report, unheard
 from engines.checks.agreement import REFERENCE, Agreement, agreement, error_limit, unknown
-from engines.checks.consistency import BatchConsistency, RowConsistency, compared_batches, row_consistency
+from engines.checks.consistency import (
+    BatchConsistency,
+    RebuildSpread,
+    RowConsistency,
+    compared_batches,
+    rebuild_spread,
+    row_consistency,
+)
 from engines.checks.divergence import Build, Divergence, Diverging, first_divergence
 from engines.checks.error import spread
 from engines.checks.probe_images import probe_count, probe_images
@@ -31,15 +40,18 @@ class EngineChecks:
         agreement: with its graph.
         rows: of a batch, against each other; None where the engine could not be run.
         batches: of one image and of `BATCH`, against each other; None where the engine could not be run.
+        rebuilds: engines built anew, against each other; None where none were asked for.
     """
 
     agreement: Agreement
     rows: RowConsistency | None
     batches: BatchConsistency | None
+    rebuilds: RebuildSpread | None = None
 
     def warnings(self, who: str) -> tuple[str, ...]:
         """Return a sentence for everything that is wrong or not known; `who` is the engine's backend and precision."""
-        found = (each.warning() for each in (self.agreement, self.rows, self.batches) if each is not None)
+        made = (self.agreement, self.rows, self.batches, self.rebuilds)
+        found = (each.warning() for each in made if each is not None)
         return tuple(f"{who}: {sentence}" for sentence in found if sentence is not None)
 
     def to_json(self) -> dict[str, Any]:
@@ -54,11 +66,12 @@ class EngineChecks:
             InputError: a key is missing or unknown.
         """
         try:
-            rows, batches = value["rows"], value["batches"]
+            rows, batches, rebuilds = value["rows"], value["batches"], value["rebuilds"]
             return EngineChecks(
                 Agreement.from_json(value["agreement"]),
                 None if rows is None else RowConsistency(**rows),
                 None if batches is None else BatchConsistency(**batches),
+                None if rebuilds is None else RebuildSpread(**rebuilds),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"the engine's checks are not whole ({error}): build the engine again") from error
@@ -70,6 +83,7 @@ def check_engine(
     graph: Path,
     reference_graph: Path,
     options: Mapping[str, Any],
+    rebuilds: int = 0,
     build: Build = build_engine,
     report: Report = unheard,
 ) -> EngineChecks:
@@ -81,6 +95,7 @@ def check_engine(
         graph: ONNX file that it was built from.
         reference_graph: what it should compute: an INT8 engine's own graph, otherwise the float graph.
         options: the section `build.<backend>` of the experiment.
+        rebuilds: how many more engines are built of the graph and compared.
         build: builds an engine, for the search of the first layer that diverges.
         report: told the fraction of that search that is done.
 
@@ -112,11 +127,30 @@ def check_engine(
         rows = row_consistency(engine, images, yardstick, limit)
     with load(1) as engine:
         alone = engine.infer(images[:BATCH])
-    checks = EngineChecks(agrees, rows, compared_batches(alone, scores[:BATCH], yardstick, limit, BATCH))
+    batches = compared_batches(alone, scores[:BATCH], yardstick, limit, BATCH)
+    checks = EngineChecks(agrees, rows, batches)
     if not agrees.holds:
         diverging = Diverging(manifest.backend, manifest.precision, graph, reference_graph, options)
         raise InputError(_refusal(diverging, checks, _where(diverging, images[:BATCH], build, report)))
-    return checks
+    if not rebuilds:
+        return checks
+    others = [_rebuilt(manifest, graph, options, images, build) for _ in range(rebuilds)]
+    everyones, digests = zip((scores, _digest(manifest)), *others, strict=True)
+    return replace(checks, rebuilds=rebuild_spread(everyones, digests, yardstick, limit))
+
+
+def _rebuilt(
+    manifest: EngineManifest, graph: Path, options: Mapping[str, Any], images: Array, build: Build
+) -> tuple[Array, str]:
+    """Build the engine once more and return its scores and what recognises its files."""
+    with tempfile.TemporaryDirectory() as scratch:
+        again, _ = build(manifest.backend, manifest.precision, graph, Path(scratch), options, unheard)
+        with running_backend(manifest.backend).engine(Path(scratch), again, LoadOptions(BATCH)) as engine:
+            return engine.infer(images), _digest(again)
+
+
+def _digest(manifest: EngineManifest) -> str:
+    return sha256_json(dict(manifest.files))
 
 
 def _refusal(engine: Diverging, checks: EngineChecks, where: str) -> str:
@@ -132,8 +166,6 @@ def _refusal(engine: Diverging, checks: EngineChecks, where: str) -> str:
 
 def _cannot_run(manifest: EngineManifest) -> str | None:
     """Return why the engine's scores say nothing here."""
-    if manifest.simulated:
-        return "the engine is simulated: a double stood in for its runtime"
     try:
         return running_backend(manifest.backend).unfit(manifest)
     except MissingDependencyError as error:

@@ -129,7 +129,7 @@ def row_consistency(engine: Engine, images: Array, yardstick: float, limit: floa
         yardstick: the `spread` of the scores.
         limit: the `error_limit` of the engine.
     """
-    rows = engine._rows  # what it runs at a time, which may be less than it was loaded for
+    rows = engine.rows  # what it runs at a time, which may be less than it was loaded for
     shown = images[:_SHOWN]
     scores = [engine.infer(np.repeat(image[None], rows, axis=0)) for image in shown]
     return RowConsistency(

@@ -103,10 +103,10 @@ class TensorRTEngine(Engine):
         self._device.synchronize()
         scores = DeviceArray.empty(self._device, (shape[0], self.classes), np.float32)
         bytes_in, bytes_out = 4 * int(np.prod(self.input_shape)), 4 * self.classes
-        for start in range(0, shape[0], self._rows):
-            rows = min(self._rows, shape[0] - start)
+        for start in range(0, shape[0], self.rows):
+            rows = min(self.rows, shape[0] - start)
             source, target = address + start * bytes_in, scores.address + start * bytes_out
-            if rows == self._rows and not (source % _ALIGNMENT or target % _ALIGNMENT):
+            if rows == self.rows and not (source % _ALIGNMENT or target % _ALIGNMENT):
                 self._enqueue(source, target)
             else:  # fewer rows run among what an earlier batch left behind them
                 self._stream.copy_on_device(self._input.address, source, rows * bytes_in)
@@ -162,7 +162,7 @@ class TensorRTEngine(Engine):
         from engines.tensorrt.layer_times import layer_times_ms
 
         self._check_active()
-        context = self._new_context(self._rows)
+        context = self._new_context(self.rows)
 
         def run() -> None:
             self._enqueue(self._input.address, self._output.address, context)
@@ -180,17 +180,17 @@ class TensorRTEngine(Engine):
             self._plan = load_plan(self._trt, self._path, self._manifest)
             self._images, self._scores = self._tensor_names()
             self._profiles = self._profiles_of_the_plan()
-            self._rows = rows_of_a_run(self.options.batch_size, self._profiles)
+            self.rows = rows_of_a_run(self.options.batch_size, self._profiles)
             self._stream = self._device.stream()
-            self._context = self._new_context(self._rows)
+            self._context = self._new_context(self.rows)
             self._output_type = self._numpy_type(self._scores)
             if self._numpy_type(self._images) != np.float32:
                 raise InputError(f"{self._path} takes {self._images} in another type than float32: build it again")
-            self._input = self._device.allocate(4 * self._rows * int(np.prod(self.input_shape)))
-            output_bytes = np.dtype(self._output_type).itemsize * self._rows * self.classes
+            self._input = self._device.allocate(4 * self.rows * int(np.prod(self.input_shape)))
+            output_bytes = np.dtype(self._output_type).itemsize * self.rows * self.classes
             self._output = self._device.allocate(output_bytes)
-            self._host_input = self._device.pinned((self._rows, *self.input_shape), np.float32)
-            self._host_output = self._device.pinned((self._rows, self.classes), self._output_type)
+            self._host_input = self._device.pinned((self.rows, *self.input_shape), np.float32)
+            self._host_output = self._device.pinned((self.rows, self.classes), self._output_type)
             self._undo = undo.pop_all()
 
     def _infer(self, images: Array) -> Array:
@@ -272,7 +272,7 @@ class TensorRTEngine(Engine):
 
     def _check_bindable(self, images: Array) -> None:
         self._check(images)
-        if len(images) != self._rows:
+        if len(images) != self.rows:
             raise refuse_batch(len(images), self._profiles, self._manifest.backend)
 
     def _tensor_names(self) -> tuple[str, str]:

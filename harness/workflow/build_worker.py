@@ -9,21 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.loading import build_engine
+from engines.making import EngineRequest, make_engine
 from harness.child.answering import Report, answer
 
 
-def _build(request: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
-    manifest, layers = build_engine(
-        request["backend"],
-        request["precision"],
-        Path(request["graph"]),
-        Path(request["folder"]),
-        request["options"],
-        report,
-    )
-    return {"engine": manifest.to_json(), "layers": layers}
+def _make(request: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
+    return make_engine(EngineRequest.from_json(request["engine"]), Path(request["folder"]), report).to_json()
 
 
 if __name__ == "__main__":
-    answer(_build)
+    answer(_make)

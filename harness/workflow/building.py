@@ -6,12 +6,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from contracts.errors import HarnessError, InputError, MissingDependencyError
-from engines.backend import EngineManifest, Precision, Report
-from engines.loading import build_engine
-from engines.registry import backend as find_backend
+from engines.backend import Report
+from engines.making import EngineRequest, MadeEngine, make_engine
 from engines.registry import building_backend, options
 from harness.child.asking import Failed, ask_child
 
@@ -22,40 +20,24 @@ DEADLINE_S = 4 * 3600.0
 _ERRORS: Mapping[int, type[HarnessError]] = {error.exit_code: error for error in (InputError, MissingDependencyError)}
 
 
-def built(
-    backend: str, precision: Precision, graph: Path, folder: Path, settings: Mapping[str, Any], report: Report
-) -> tuple[EngineManifest, Mapping[str, Any] | None]:
-    """Build an engine; see `engines.loading.build_engine`.
-
-    Args:
-        backend: a name of the registry.
-        precision: one that the backend has.
-        graph: ONNX file of the kind the backend asks for.
-        folder: an empty folder, which receives the engine's files.
-        settings: the section `build.<backend>` of the experiment.
-        report: told the fraction that is done.
+def made(request: EngineRequest, folder: Path, report: Report) -> MadeEngine:
+    """Make an engine; see `engines.making.make_engine`.
 
     Raises:
-        InputError: what `build_engine` refuses, or a builder that crashed.
+        InputError: what `make_engine` refuses, or a builder that crashed.
         MissingDependencyError: the backend does not build here.
     """
-    building_backend(backend, precision)  # refused here, not after a process was started
-    options(backend, settings)
-    if not find_backend(backend).builds_apart:
-        return build_engine(backend, precision, graph, folder, settings, report)
-    request = {
-        "backend": backend,
-        "precision": precision,
-        "graph": str(graph.resolve()),
-        "folder": str(folder.resolve()),
-        "options": settings,
-    }
+    backend = building_backend(request.backend, request.precision)  # refused here, not after a process was started
+    options(request.backend, request.options)
+    if not backend.builds_apart:
+        return make_engine(request, folder, report)
+    asked = {"engine": request.to_json(), "folder": str(folder.resolve())}
     with tempfile.TemporaryDirectory(prefix="harness-building-") as scratch:
         log = Path(scratch) / "log"
-        answer = ask_child(WORKER, request, deadline_s=DEADLINE_S, log=log, on_progress=report)
+        answer = ask_child(WORKER, asked, deadline_s=DEADLINE_S, log=log, on_progress=report)
     if isinstance(answer, Failed):
-        raise _failure(answer, f"the builder of {backend} {precision}")
-    return EngineManifest.from_json(answer.result["engine"]), answer.result["layers"]
+        raise _failure(answer, f"the builder of {request.backend} {request.precision}")
+    return MadeEngine.from_json(answer.result)
 
 
 def _failure(failed: Failed, who: str) -> HarnessError:

@@ -166,10 +166,11 @@ class Finetune(Learning):
 
 
 class Build(Section):
-    """Which engines; a section of its own for each backend that has options, as [build.tensorrt]."""
+    """Which engines, how many more are built of each to see how far they differ, and each backend's own options."""
 
     precision: Precisions = ("int8",)
     backend: Backends = (backends.AUTO,)
+    rebuilds: Annotated[int, Field(ge=0, le=20, strict=True)] = 0
     options: dict[str, dict[str, Any]] = Field(default={}, repr=False)
 
     @model_validator(mode="before")

@@ -47,8 +47,10 @@ class Journey:
 
     def engine(self, backend: str, precision: Precision) -> Task:
         """The final model as an engine."""
-        graph = self.origin.graph(build.graph_kind(backend, precision))
-        return build.task(self._context, graph, backend, precision)
+        kind = build.graph_kind(backend, precision)
+        graph = self.origin.graph(kind)
+        reference = graph if kind in ("float", "int8") else self.origin.graph("float")
+        return build.task(self._context, graph, reference, backend, precision)
 
     @cached_property
     def _device(self) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 from engines.audit import audit_warnings
 from engines.backend import EngineManifest, GraphKind, Precision
+from engines.making import EngineRequest
 from engines.registry import backend as find_backend
 from engines.registry import options as resolve_options
 from harness.progress import to_fraction
 from harness.workflow.artifact import Artifact, Made, Task
-from harness.workflow.building import built
+from harness.workflow.building import made
 from harness.workflow.context import Context
 from harness.workflow.saved_models import GRAPH
 
@@ -25,8 +26,15 @@ def graph_kind(backend: str, precision: Precision) -> GraphKind:
     return find_backend(backend).graph_kind(precision)
 
 
-def task(context: Context, graph: Task, backend: str, precision: Precision) -> Task:
+def task(context: Context, graph: Task, reference: Task, backend: str, precision: Precision) -> Task:
     """Return how the engine is made.
+
+    Args:
+        context: of the command.
+        graph: what it is built from.
+        reference: what it should compute; the graph itself unless that is typed in half precision.
+        backend: which.
+        precision: which.
 
     Raises:
         InputError: unknown backend, or one that lacks the precision.
@@ -36,9 +44,14 @@ def task(context: Context, graph: Task, backend: str, precision: Precision) -> T
         stage=NAME,
         path=f"engines/{backend}-{precision}",
         kind="engine",
-        settings={"backend": backend, "precision": precision, **_resolved(context, backend)},
+        settings={
+            "backend": backend,
+            "precision": precision,
+            **_resolved(context, backend),
+            **({"rebuilds": rebuilds} if (rebuilds := context.experiment.build.rebuilds) else {}),
+        },
         make=lambda folder, parents: _make(context, folder, parents, backend, precision),
-        parents=(graph,),
+        parents=(graph,) if reference.path == graph.path else (graph, reference),
         unfit=_unfit,
     )
 
@@ -55,20 +68,26 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], backend
 
     from calibration.graphs.lint import lint, refuse_errors
 
-    (graph,) = parents
+    graph, reference = parents[0], parents[-1]
     findings = lint(onnx.load(str(graph.folder / GRAPH)))
     refuse_errors(findings, str(graph.folder / GRAPH))
+    request = EngineRequest(
+        backend,
+        precision,
+        graph.folder / GRAPH,
+        options_of(context, backend),
+        reference.folder / GRAPH,
+        context.experiment.build.rebuilds,
+    )
     with context.progress.bar(f"building {backend} {precision}", 1) as advance:
-        manifest, layers = built(
-            backend, precision, graph.folder / GRAPH, folder, options_of(context, backend), to_fraction(advance, 1)
-        )
+        engine = made(request, folder, to_fraction(advance, 1))
     return {
-        "engine": manifest.to_json(),
-        "layers": layers,
+        **engine.to_json(),
         "warnings": [
             *graph.manifest["info"].get("warnings", ()),
             *(finding.sentence for finding in findings),
-            *audit_warnings(backend, precision, manifest.audit),
+            *audit_warnings(backend, precision, engine.manifest.audit),
+            *(engine.checks.warnings(f"{backend} {precision}") if engine.checks else ()),
         ],
     }
 

@@ -135,9 +135,10 @@ def _p50_ms(
     from calibration.graphs.qdq import store_integer_weights, translations
     from engines.backend import unheard
     from engines.loading import MANIFEST
+    from engines.making import EngineRequest
     from harness.measurement.client import measure_engine
     from harness.models.onnx_graph import export
-    from harness.workflow.building import built
+    from harness.workflow.building import made
     from harness.workflow.stages.build import options_of
     from harness.workflow.stages.export import save
     from harness.workflow.stages.measure import cores
@@ -149,7 +150,7 @@ def _p50_ms(
         engine.mkdir()
         save(store_integer_weights(export(twin, (channels, height, width), translations())), Path(scratch))
         graph, options = Path(scratch) / saved_models.GRAPH, options_of(context, backend)
-        manifest, _ = built(backend, "int8", graph, engine, options, unheard)
+        manifest = made(EngineRequest(backend, "int8", graph, options), engine, unheard).manifest
         (engine / MANIFEST).write_text(json.dumps({"engine": manifest.to_json()}), encoding="utf-8")
         measured: Any = measure_engine(
             engine,

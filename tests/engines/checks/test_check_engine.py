@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -59,7 +60,7 @@ def test_a_corrupted_engine_is_refused_with_its_layer(tmp_path: Path, backend: s
     folder.mkdir()
     manifest, _ = build(backend, precision, graph, folder, {})
     with pytest.raises(InputError, match=r"does not compute what .*graph\.onnx says: .*Conv 'conv3'") as raised:
-        check_engine(folder, manifest, graph, graph, {}, build)
+        check_engine(folder, manifest, graph, graph, {}, build=build)
     assert ("quantize.keep_float" in str(raised.value)) is (precision == "int8")
 
 
@@ -67,11 +68,26 @@ def test_an_engine_that_cannot_run_here_is_not_known(tmp_path: Path) -> None:
     graph, folder = graph_of(tmp_path, "fp32"), tmp_path / "engine"
     folder.mkdir()
     manifest, _ = build_engine("onnxruntime", "fp32", graph, folder, {})
-    simulated = replace(manifest, simulated=True)
-    assert "simulated" in str(not_known(check_engine(folder, simulated, graph, graph, {})))
     if not find_backend("tensorrt").runnable().usable:
         elsewhere = replace(manifest, backend="tensorrt")
         assert "does not run here" in str(not_known(check_engine(folder, elsewhere, graph, graph, {})))
+
+
+def test_rebuilt_engines_are_compared(tmp_path: Path) -> None:
+    graph, folder = graph_of(tmp_path, "int8"), tmp_path / "engine"
+    folder.mkdir()
+    manifest, _ = build_engine("openvino", "int8", graph, folder, {})
+    checks = check_engine(folder, manifest, graph, graph, {}, rebuilds=2)
+    assert checks.rebuilds is not None
+    assert (checks.rebuilds.builds, checks.rebuilds.largest, checks.rebuilds.differing_decisions) == (3, 0.0, 0)
+    assert EngineChecks.from_json(json.loads(json.dumps(checks.to_json()))) == checks
+
+    def other(*asked: Any) -> Any:  # each build has another last layer, which a score or two survives
+        return CorruptBuild("conv3")(*asked)
+
+    checks = check_engine(folder, manifest, graph, graph, {}, rebuilds=1, build=other)
+    assert checks.rebuilds is not None and checks.rebuilds.files_differ
+    assert any("2 builds of one graph differ" in sentence for sentence in checks.warnings("it"))
 
 
 def test_a_graph_that_the_reference_cannot_run_is_not_known(tmp_path: Path) -> None:
@@ -103,7 +119,7 @@ def test_a_layer_that_cannot_be_searched_for_leaves_the_refusal(tmp_path: Path) 
         raise InputError("the builder crashed")
 
     with pytest.raises(InputError, match=r"does not compute .* was not found \(the builder crashed\)"):
-        check_engine(folder, manifest, graph, graph, {}, refuse)
+        check_engine(folder, manifest, graph, graph, {}, build=refuse)
 
 
 def test_checks_that_are_not_whole_are_refused() -> None:

@@ -15,8 +15,9 @@ from engines.backend import EngineManifest, Precision
 from engines.cuda.driver import Gpu, find_gpu
 from engines.engine import LoadOptions
 from engines.loading import load_engine
+from engines.making import EngineRequest
 from engines.onnxruntime.activations import activations
-from harness.workflow.building import built
+from harness.workflow.building import made
 
 pytest.importorskip("torch")
 pytest.importorskip("tensorrt_rtx")
@@ -55,10 +56,10 @@ def test_every_network_is_built_and_int8_weights_take_a_quarter(name: str, tmp_p
         onnx.save(graph, str(tmp_path / f"{precision}.onnx"))
         (tmp_path / precision).mkdir()
         told: list[float] = []
-        manifests[precision], layers = built(
-            "tensorrt-rtx", precision, tmp_path / f"{precision}.onnx", tmp_path / precision, PROFILES, told.append
-        )
-        assert layers is not None and layers["layers"]
+        request = EngineRequest("tensorrt-rtx", precision, tmp_path / f"{precision}.onnx", PROFILES)
+        engine = made(request, tmp_path / precision, told.append)
+        manifests[precision] = engine.manifest
+        assert engine.layers is not None and engine.layers["layers"]
         assert told and told == sorted(told)
     assert manifests["int8"].weights_bytes <= 0.30 * manifests["fp32"].weights_bytes
     assert manifests["fp16"].weights_bytes <= 0.55 * manifests["fp32"].weights_bytes

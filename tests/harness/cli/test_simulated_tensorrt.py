@@ -79,6 +79,9 @@ def test_what_a_double_was_measured_to_be_says_simulated_everywhere(machine: Mac
     assert document["accuracy"]["clean"]["value"] > 0.9
     assert document["environment"]["simulated"] is True
     assert document["warnings"][0].startswith("simulated: a double stood in for tensorrt 10.3.0")
+    agreement = document["checks"]["agreement"]
+    assert agreement["images"] == 64 and agreement["error"] <= agreement["limit"]
+    assert document["checks"]["rows"]["unequal"] == 0
     assert document["layers"]["layers"] and document["precision"]["int8_mac_share"] == 1.0
     shown = machine.harness("report", "--workspace", "runs/model")
     assert shown.code == 0 and "tensorrt int8 (simulated)" in shown.out
@@ -177,6 +180,35 @@ def test_a_builder_that_dies_leaves_no_half_engine(machine: Machine, tmp_path: P
     refused(ended, 2, f"the builder of tensorrt int8 {why}")
     assert read_json(machine.cwd / ENGINE / "manifest.json", "manifest") == before
     assert not [name for name in tree(machine.cwd / "runs") if "staging" in name]
+
+
+def test_an_engine_that_computes_something_else_fails_its_build_with_the_layer(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """A `tensorrt` that reads one layer's weights wrongly, and tells nobody."""
+    folder = tmp_path / "wrong"
+    folder.mkdir()
+    (folder / "tensorrt.py").write_text(
+        "import sys\n"
+        "import onnx\n"
+        "from onnx import numpy_helper\n"
+        "from tests.engines.tensorrt.simulated import module\n"
+        "double = sys.modules[__name__] = module('10.3.0')\n"
+        "right = double.OnnxParser.parse\n"
+        "def wrong(self, data, *rest):\n"
+        "    model = onnx.ModelProto.FromString(data)\n"
+        "    for tensor in model.graph.initializer:\n"
+        "        if tensor.name == 'conv.weight':\n"
+        "            doubled = 2 * numpy_helper.to_array(tensor)\n"
+        "            tensor.CopyFrom(numpy_helper.from_array(doubled, tensor.name))\n"
+        "    return right(self, model.SerializeToString(), *rest)\n"
+        "double.OnnxParser.parse = wrong\n"
+    )
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    fp32 = ("--onnx", "model.onnx", "--backend", "tensorrt", "--precision", "fp32", "--again")
+    ended = machine.harness("build", *fp32, PYTHONPATH=path)
+    refused(ended, 2, "the tensorrt fp32 engine does not compute what")
+    assert "the first layer that diverges is Conv 'conv'" in ended.err
 
 
 def test_a_graph_that_the_parser_lacks_is_refused_with_its_node(machine: Machine) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 LIBRARY = "libcuda.so.1"
 """The driver's library; the loader finds it on a desktop, on a Jetson and under WSL."""
 
-_COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
+_MULTIPROCESSORS, _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 16, 75, 76
 _LOOK = "run `nvidia-smi`, which names what is wrong between GPU and driver"
 _REMEDIES = {
     "CUDA_ERROR_NO_DEVICE": "run `nvidia-smi -L`, which lists the GPUs; in a container, start it with `--gpus all`",
@@ -26,12 +26,14 @@ class Gpu:
     Attributes:
         name: as the driver gives it.
         compute_capability: major and minor number, (8, 7) for a Jetson Orin.
+        multiprocessors: how many it has; all Jetson Orins have one name and differ in this.
         memory_bytes: all of its memory, in use or not.
         cuda_version: the newest CUDA version that the driver knows, "12.6".
     """
 
     name: str
     compute_capability: tuple[int, int]
+    multiprocessors: int
     memory_bytes: int
     cuda_version: str
 
@@ -40,6 +42,11 @@ class Gpu:
         """The compute capability as it is written, "8.7"."""
         major, minor = self.compute_capability
         return f"{major}.{minor}"
+
+    @property
+    def model(self) -> str:
+        """What tells it from others for which a kernel was not chosen, "Orin with 8 multiprocessors"."""
+        return f"{self.name} with {self.multiprocessors} multiprocessors"
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def error_name(library: ctypes.CDLL, code: int) -> str:
 
 def _ask(library: ctypes.CDLL) -> Gpu | NoGpu:
     version, count, device = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    major, minor = ctypes.c_int(), ctypes.c_int()
+    major, minor, processors = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
     answers = (
         ("cuInit", (0,)),
@@ -86,6 +93,7 @@ def _ask(library: ctypes.CDLL) -> Gpu | NoGpu:
         ("cuDeviceGetName", (name, len(name), device)),
         ("cuDeviceGetAttribute", (ctypes.byref(major), _COMPUTE_CAPABILITY_MAJOR, device)),
         ("cuDeviceGetAttribute", (ctypes.byref(minor), _COMPUTE_CAPABILITY_MINOR, device)),
+        ("cuDeviceGetAttribute", (ctypes.byref(processors), _MULTIPROCESSORS, device)),
         ("cuDeviceTotalMem_v2", (ctypes.byref(memory), device)),
     )
     for call, arguments in answers:
@@ -95,7 +103,8 @@ def _ask(library: ctypes.CDLL) -> Gpu | NoGpu:
         if call == "cuDeviceGetCount" and not count.value:
             return _refusal(call, "CUDA_ERROR_NO_DEVICE")
     cuda_version = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    return Gpu(name.value.decode(errors="replace"), (major.value, minor.value), memory.value, cuda_version)
+    capability = (major.value, minor.value)
+    return Gpu(name.value.decode(errors="replace"), capability, processors.value, memory.value, cuda_version)
 
 
 def _refusal(call: str, name: str) -> NoGpu:

@@ -79,15 +79,14 @@ def build_plan(
     remembered = (
         timing_cache.cache_file(flavour.backend, trt.__version__, gpu) if gpu and options.timing_cache else None
     )
-    if remembered:
-        timing_cache.attach(config, remembered)
+    known = timing_cache.attached(config, remembered) if remembered else None
     plan = possibly(builder.build_serialized_network(network.definition, config))
     if plan is None:
         raise InputError(
             f"{flavour.title} {trt.__version__} cannot build {graph} in {precision}: {messages.reason}; change the "
             f"options of build.{flavour.backend}, or use another precision or backend"
         )
-    if remembered:
+    if remembered and known is not None:
         timing_cache.keep(config, remembered)
     return Plan(bytes(plan), messages)
 

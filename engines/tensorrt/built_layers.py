@@ -14,8 +14,8 @@ from typing import Any
 
 from engines.tensorrt.inspector import engine_layers
 from engines.tensorrt.layers import EngineLayer
+from engines.tensorrt.messages import LAYERS
 
-_HEADING = "Layers:\n"
 _LAYER = re.compile(
     r"^Name: (?P<Name>.*?), LayerType: (?P<LayerType>\w+), Inputs: \[(?P<Inputs>.*?)\], (?:Constants: \[.*?\], )?"
     r"Outputs: \[(?P<Outputs>.*?)\], TacticName: (?P<TacticName>.*?), StreamId: \d+, Metadata: (?P<Metadata>.*)$",
@@ -28,7 +28,7 @@ _END_OF_DIMENSIONS = re.compile(r"(Dimensions|Strides|StrideOrder): \[([\d,\s-]*
 
 def layers_said(messages: Iterable[str]) -> tuple[EngineLayer, ...]:
     """Return the layers that a builder told of last; none where it told of none."""
-    told = [message for message in messages if message.startswith(_HEADING)]
+    told = [message for message in messages if message.startswith(LAYERS)]
     layers = list(_layers(told[-1])) if told else []
     return engine_layers(json.dumps({"Layers": layers}))
 

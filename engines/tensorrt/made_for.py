@@ -37,7 +37,7 @@ def made_for(flavour: Flavour, version: str, gpu: Gpu | None, options: Mapping[s
     if options["hardware_compatibility"] == "ampere_plus":
         return {**bound, _OLDEST_CAPABILITY: "8.0"}
     bound[_CAPABILITY] = gpu.capability
-    return bound if options["hardware_compatibility"] == "same_compute_capability" else {**bound, _GPU: gpu.name}
+    return bound if options["hardware_compatibility"] == "same_compute_capability" else {**bound, _GPU: gpu.model}
 
 
 def unfit(
@@ -55,7 +55,7 @@ def unfit(
     here = {
         _VERSION: version,
         _SYSTEM: f"{platform.system()} {platform.machine()}".lower(),
-        **({} if gpu is None else {_GPU: gpu.name, _CAPABILITY: gpu.capability}),
+        **({} if gpu is None else {_GPU: gpu.model, _CAPABILITY: gpu.capability}),
     }
     words = {
         _VERSION: f"{flavour.title} {{}}",

@@ -1,58 +1,68 @@
-"""What TensorRT says while it works: kept, so that a failure can be told in a sentence."""
+"""What TensorRT says while it works: kept, so that a failure can be told in a sentence.
+
+TensorRT writes to the first logger that it was given in a process, for as long as that lives, whatever it is given
+later. So there is one for each module, which is never freed, and everyone reads from it what was said since.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from engines.tensorrt.flavour import Bindings
 
+LAYERS = "Layers:\n"
+"""What the builder's list of the layers that it made begins with; TensorRT says it among its details."""
+
 _WORST = ("INTERNAL_ERROR", "ERROR")
+_KEPT = (*_WORST, "WARNING", "INFO")
+
+
+class _Message(NamedTuple):
+    severity: str
+    text: str
 
 
 class Messages:
-    """A logger for TensorRT and all that it was told.
+    """All that TensorRT says from now on.
 
     Attributes:
-        logger: an `ILogger`.
-        errors: in the order they came.
-        warnings: the same, each once.
-        details: everything else.
+        logger: an `ILogger`, the module's only one.
     """
 
     def __init__(self, trt: Bindings) -> None:
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
-        self.details: list[str] = []
-        self.logger: Any = _logger_class(trt)(self)
+        module: Any = trt  # hashable, which a protocol does not promise
+        self.logger: Any = _logger(module)
+        self._start = len(self.logger.said)
 
-    def keep(self, severity: str, message: str) -> None:
-        """Sort one message by its severity."""
-        if severity in _WORST:
-            self.errors.append(message)
-        elif severity != "WARNING":
-            self.details.append(message)
-        elif message not in self.warnings:
-            self.warnings.append(message)
+    @property
+    def details(self) -> list[str]:
+        """What is neither an error nor a warning."""
+        return [message.text for message in self._said() if message.severity not in (*_WORST, "WARNING")]
 
     @property
     def reason(self) -> str:
         """The first error, which names the cause; the later ones follow from it."""
-        return _one_line(self.errors[0]) if self.errors else "it said nothing"
+        errors = [message.text for message in self._said() if message.severity in _WORST]
+        return " ".join(errors[0].split()).rstrip(".") if errors else "it said nothing"
+
+    def _said(self) -> list[_Message]:
+        said: list[_Message] = self.logger.said[self._start :]
+        return said
 
 
-def _logger_class(trt: Bindings) -> Any:
+@cache
+def _logger(trt: Any) -> Any:
+    """Return the module's logger, made on first use and kept for ever."""
     base: Any = trt.ILogger
 
     class Logger(base):  # type: ignore[misc]  # the class is the module's own, which is known when it runs
-        def __init__(self, messages: Messages) -> None:
+        def __init__(self) -> None:
             base.__init__(self)
-            self._messages = messages
+            self.said: list[_Message] = []
 
         def log(self, severity: Any, message: str) -> None:
-            self._messages.keep(severity.name, message)
+            if severity.name in _KEPT or message.startswith(LAYERS):
+                self.said.append(_Message(severity.name, message))
 
-    return Logger
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+    return Logger()

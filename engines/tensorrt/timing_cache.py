@@ -23,16 +23,21 @@ _MISMATCH_IS_REFUSED = False
 def cache_file(flavour: str, version: str, gpu: Gpu) -> Path:
     """Return where the times of this GPU and version lie."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    name = "-".join(re.findall(r"[a-z0-9.]+", f"{flavour} {version} {gpu.name} {gpu.capability}".lower()))
+    name = "-".join(re.findall(r"[a-z0-9.]+", f"{flavour} {version} {gpu.model} {gpu.capability}".lower()))
     return root / "edge-robustness-harness" / "timing" / f"{name}.cache"
 
 
-def attach(config: tensorrt.IBuilderConfig, file: Path) -> None:
-    """Give the builder what is remembered; what it does not take, it finds out anew."""
-    known = file.read_bytes() if file.is_file() else b""
-    taken: Any = config.set_timing_cache(config.create_timing_cache(known), _MISMATCH_IS_REFUSED)
+def attached(config: tensorrt.IBuilderConfig, file: Path) -> tensorrt.ITimingCache:
+    """Give the builder what is remembered, and return the cache, which must outlive the build.
+
+    What the builder does not take, it finds out anew.
+    """
+    cache = config.create_timing_cache(file.read_bytes() if file.is_file() else b"")
+    taken: Any = config.set_timing_cache(cache, _MISMATCH_IS_REFUSED)
     if not taken:
-        config.set_timing_cache(config.create_timing_cache(b""), _MISMATCH_IS_REFUSED)
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, _MISMATCH_IS_REFUSED)
+    return cache
 
 
 def keep(config: tensorrt.IBuilderConfig, file: Path) -> None:

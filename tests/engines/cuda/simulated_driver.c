@@ -178,7 +178,7 @@ CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
 CUresult cuDeviceGetAttribute(int *value, int attribute, CUdevice device) {
     INITIALISED;
     REFUSE(device < 0 || device >= devices, INVALID_DEVICE);
-    *value = attribute == 75 ? capability[0] : attribute == 76 ? capability[1] : 0;
+    *value = attribute == 75 ? capability[0] : attribute == 76 ? capability[1] : attribute == 16 ? 4 : 0;
     return SUCCESS;
 }
 

@@ -18,7 +18,7 @@ def test_a_gpu_is_described(simulated_libcuda: Path) -> None:
         "SIMULATED_CUDA_VERSION": "12.6",
         "SIMULATED_MEMORY_BYTES": "8000000000",
     }
-    expected = Gpu("simulated GPU 8.7", (8, 7), 8_000_000_000, "12.6")
+    expected = Gpu("simulated GPU 8.7", (8, 7), 4, 8_000_000_000, "12.6")
     assert run_python(simulated_libcuda, "-c", ASK, settings=settings).strip() == str(expected)
 
 

@@ -13,7 +13,7 @@ from tests.engines.cuda.simulated_driver import run_python
 
 pytestmark = pytest.mark.core
 
-GPU = Gpu("a GPU", (8, 9), 1 << 30, "13.0")
+GPU = Gpu("a GPU", (8, 9), 58, 1 << 30, "13.0")
 
 
 @pytest.fixture(autouse=True)

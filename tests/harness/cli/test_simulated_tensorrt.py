@@ -113,7 +113,11 @@ def test_a_batch_beyond_the_profiles_names_the_option_that_builds_it(machine: Ma
     ("setting", "value", "why"),
     [
         ("SIMULATED_TENSORRT", "10.16.1", "it was built for TensorRT 10.3.0, and here is TensorRT 10.16.1"),
-        ("SIMULATED_COMPUTE_CAPABILITY", "8.7", "it was built for the GPU simulated GPU 8.9, and here is"),
+        (
+            "SIMULATED_COMPUTE_CAPABILITY",
+            "8.7",
+            "it was built for the GPU simulated GPU 8.9 with 4 multiprocessors, and here is",
+        ),
     ],
 )
 def test_another_version_or_gpu_builds_anew_and_is_refused_where_the_graph_is_not(

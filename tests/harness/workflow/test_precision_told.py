@@ -52,7 +52,7 @@ def context(tmp_path: Path) -> Context:
 def engine(context: Context) -> Artifact:
     exported = Task("export", "graphs/int8", "onnx", {}, lambda folder, _: save_float_graph(folder))
     graph = write_artifact(exported, context.folder / exported.path, (), {})
-    task = build.task(context, exported, "onnxruntime", "int8")
+    task = build.task(context, exported, exported, "onnxruntime", "int8")
     return write_artifact(task, context.folder / task.path, (graph,), {"created": "2026-03-14T09:26:53+00:00"})
 
 

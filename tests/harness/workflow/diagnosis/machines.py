@@ -22,8 +22,8 @@ from harness.workflow.diagnosis.readings import Readings
 
 YES = Availability(True)
 NO_DRIVER = NoGpu("libcuda.so.1, the NVIDIA driver, is not here", "install the NVIDIA driver (`sudo …`)")
-H200 = Gpu("NVIDIA H200", (9, 0), 150 << 30, "12.8")
-ORIN = Gpu("Orin", (8, 7), 8 << 30, "12.6")
+H200 = Gpu("NVIDIA H200", (9, 0), 132, 150 << 30, "12.8")
+ORIN = Gpu("Orin", (8, 7), 8, 8 << 30, "12.6")
 NOT_INSTALLED = Availability(False, "tensorrt does not import (No module named 'tensorrt')", "install it with: pip …")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -69,10 +70,11 @@ def test_a_child_that_hangs_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_gpu_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = {"name": "Orin", "compute_capability": [8, 7], "memory_bytes": 1, "cuda_version": "12.6"}
+    orin = Gpu("Orin", (8, 7), 8, 1, "12.6")
+    gpu = {**asdict(orin), "compute_capability": [8, 7]}
     told = f"print(json.dumps({{'event': 'result', 'result': {gpu!r}}}))"
     monkeypatch.setattr(asking, "WORKER", worker(f"{told} if request['question'] == 'gpu' else sys.exit(1)"))
-    assert ask_all(()).gpu == Gpu("Orin", (8, 7), 1, "12.6")
+    assert ask_all(()).gpu == orin
 
 
 def test_a_package_that_raises_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

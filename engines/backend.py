@@ -152,8 +152,14 @@ class Backend(ABC):
     """The package that must be imported before an engine is loaded, by its import name."""
     takes_gpu: ClassVar[bool] = False
     """Whether it runs on a GPU where there is one."""
+    builds_for_elsewhere: ClassVar[bool] = False
+    """Whether it builds engines for other devices than the one that is here, which then may not run here."""
     builds_apart: ClassVar[bool] = False
     """Whether its builder may take the process down with it, so that it must run in one of its own."""
+
+    def from_scratch(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the same section `build.<name>` for a build that remembers nothing of earlier ones."""
+        return options
 
     def availability(self, precision: Precision | None = None) -> Availability:
         """Say whether this backend builds engines here, of one precision or at all."""

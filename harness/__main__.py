@@ -46,6 +46,8 @@ for _command in (
 def main() -> None:
     """Run the command line and end the process with the right exit code."""
     wait_briefly()
+    # CUDA would count the fastest GPU first, and NVML, whose memory and clocks are read beside it, by their slots.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     try:
         harness.main(standalone_mode=False)
         code = DONE

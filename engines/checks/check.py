@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,13 @@ def check_engine(
         expected = reference(reference_graph, images)
     except InputError as error:  # an operator that the engine's own runtime has
         return EngineChecks(unknown(name, str(error)), None, None)
-    with load(BATCH) as engine:
+    with ExitStack() as opened:
+        try:
+            engine = opened.enter_context(load(BATCH))
+        except InputError as error:
+            if not backend.builds_for_elsewhere:
+                raise
+            return EngineChecks(unknown(name, str(error)), None, None)
         scores = engine.infer(images)
         agrees = agreement(scores, expected, manifest.precision, name)
         if agrees.holds is None:
@@ -143,9 +150,11 @@ def _rebuilt(
     manifest: EngineManifest, graph: Path, options: Mapping[str, Any], images: Array, build: Build
 ) -> tuple[Array, str]:
     """Build the engine once more and return its scores and what recognises its files."""
+    backend = running_backend(manifest.backend)
     with tempfile.TemporaryDirectory() as scratch:
-        again, _ = build(manifest.backend, manifest.precision, graph, Path(scratch), options, unheard)
-        with running_backend(manifest.backend).engine(Path(scratch), again, LoadOptions(BATCH)) as engine:
+        fresh = backend.from_scratch(options)
+        again, _ = build(manifest.backend, manifest.precision, graph, Path(scratch), fresh, unheard)
+        with backend.engine(Path(scratch), again, LoadOptions(BATCH)) as engine:
             return engine.infer(images), _digest(again)
 
 

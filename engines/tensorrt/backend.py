@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from contracts.errors import MissingDependencyError
+from contracts.errors import InputError, MissingDependencyError
 from engines.audit import layers_audit
 from engines.backend import Availability, Backend, Built, EngineManifest, GraphKind, Inspected, Precision, Report
 from engines.cuda.driver import Gpu, find_gpu
@@ -19,6 +20,7 @@ from engines.tensorrt.built_layers import layers_said
 from engines.tensorrt.engine import TensorRTEngine
 from engines.tensorrt.flavour import TENSORRT, TENSORRT_RTX, Flavour, bindings, is_simulated
 from engines.tensorrt.inspection import inspection
+from engines.tensorrt.layers import EngineLayer
 from engines.tensorrt.made_for import made_for, unfit
 
 PLAN = "engine.plan"
@@ -60,6 +62,10 @@ class _TensorRT(Backend):
 
         return TensorRTOptions if self.flavour is TENSORRT else TensorRTRTXOptions
 
+    def from_scratch(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the options without the timing cache, which would choose the same kernels again."""
+        return {**options, "timing_cache": False} if self.flavour is TENSORRT else options
+
     def graph_kind(self, precision: Precision) -> GraphKind:
         """Every precision has a graph of its own: TensorRT takes it from the graph's types."""
         return _GRAPHS[precision]
@@ -94,18 +100,30 @@ class _TensorRT(Backend):
     def inspect(self, graph: Path, folder: Path, manifest: EngineManifest, built: Built) -> Inspected:
         """Ask the inspector where the plan can be loaded, else take the builder's own words; see `Backend.inspect`."""
         layers = multiplying_layers(graph)
-        if self.runnable().usable:
-            engine = TensorRTEngine(bindings(self.flavour), folder / PLAN, manifest, LoadOptions(batch_size=1))
-            with engine:
-                found, times_ms, source = engine.layers(), engine.layer_times_ms(_PROFILED_RUNS), "TensorRT's inspector"
-        else:
-            found, times_ms, source = layers_said(built.said), None, "the builder's own words"
+        asked = self._ask(folder, manifest) if self.runnable().usable else None
+        found, times_ms = asked or (layers_said(built.said), None)
+        source = "its inspector" if asked else "the builder's own words"
         audit = layers_audit(layers, layer_precisions(found, layers), f"{self.flavour.title}: {source}")
         return Inspected(audit, inspection(found, times_ms).to_json())
 
+    def _ask(
+        self, folder: Path, manifest: EngineManifest
+    ) -> tuple[tuple[EngineLayer, ...], dict[str, float] | None] | None:
+        """Return the engine's layers and their times; None for an engine that is meant for another device."""
+        try:
+            with TensorRTEngine(self.flavour, folder / PLAN, manifest, LoadOptions(batch_size=1)) as engine:
+                found, times_ms = engine.layers(), None
+                with suppress(InputError):  # layers without times are worth telling
+                    times_ms = engine.layer_times_ms(_PROFILED_RUNS)
+                return found, times_ms
+        except InputError:
+            if self.builds_for_elsewhere:
+                return None
+            raise
+
     def engine(self, folder: Path, manifest: EngineManifest, options: LoadOptions) -> Engine:
         """Return the engine; see `Backend.engine`."""
-        return TensorRTEngine(bindings(self.flavour), folder / PLAN, manifest, options)
+        return TensorRTEngine(self.flavour, folder / PLAN, manifest, options)
 
 
 class TensorRT(_TensorRT):
@@ -121,6 +139,7 @@ class TensorRTRTX(_TensorRT):
 
     name = "tensorrt-rtx"
     runtime = "tensorrt_rtx"
+    builds_for_elsewhere = True
     flavour = TENSORRT_RTX
 
 

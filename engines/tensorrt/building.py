@@ -11,7 +11,7 @@ from contracts.errors import InputError
 from engines.backend import Precision, Report
 from engines.cuda.driver import Gpu
 from engines.tensorrt import timing_cache, versions
-from engines.tensorrt.flavour import Bindings, Flavour, possibly
+from engines.tensorrt.flavour import Bindings, Flavour, begun, possibly
 from engines.tensorrt.messages import Messages
 from engines.tensorrt.network import Network, read_network
 from engines.tensorrt.options import AnyOptions
@@ -64,7 +64,7 @@ def build_plan(
         InputError: the graph or an option cannot be built; the sentence carries TensorRT's reason.
     """
     messages = Messages(trt)
-    builder = trt.Builder(messages.logger)
+    builder = begun(lambda: trt.Builder(messages.logger), flavour, lambda: messages.reason)
     on_dla = options.dla_core is not None
     flags = versions.precision_flags(trt, precision, on_dla=on_dla)
     network = read_network(trt, flavour, builder, graph, messages, on_dla=on_dla)
@@ -93,6 +93,8 @@ def build_plan(
 
 def _configure(trt: Bindings, config: tensorrt.IBuilderConfig, options: AnyOptions) -> None:
     flag, verbosity = trt.BuilderFlag, trt.ProfilingVerbosity
+    for needed in versions.flags_for_capture(trt):
+        config.set_flag(needed)
     for wanted, switch in (
         (options.tf32, flag.TF32),  # on by default everywhere, so it is cleared where it is not wanted
         (options.sparsity, flag.SPARSE_WEIGHTS),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engines.tensorrt.inspector import engine_layers
-from engines.tensorrt.layers import EngineLayer
+from engines.tensorrt.layers import EngineLayer, of_profile
 from engines.tensorrt.messages import LAYERS
 
 _LAYER = re.compile(
@@ -27,10 +27,10 @@ _END_OF_DIMENSIONS = re.compile(r"(Dimensions|Strides|StrideOrder): \[([\d,\s-]*
 
 
 def layers_said(messages: Iterable[str]) -> tuple[EngineLayer, ...]:
-    """Return the layers that a builder told of last; none where it told of none."""
+    """Return the layers of the first optimisation profile that a builder told of last; none where it told of none."""
     told = [message for message in messages if message.startswith(LAYERS)]
     layers = list(_layers(told[-1])) if told else []
-    return engine_layers(json.dumps({"Layers": layers}))
+    return of_profile(engine_layers(json.dumps({"Layers": layers})), 0)
 
 
 def _layers(text: str) -> Iterator[dict[str, Any]]:

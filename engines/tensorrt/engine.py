@@ -5,7 +5,9 @@ One way for all versions from 8.6 on: `set_input_shape`, `set_tensor_address`, `
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,9 +23,10 @@ from engines.cuda.array import DeviceArray, address_of
 from engines.cuda.device import Device
 from engines.cuda.implementations import open_device
 from engines.engine import Array, Engine, LoadOptions, Spans
-from engines.tensorrt.flavour import Bindings, possibly
+from engines.tensorrt import versions
+from engines.tensorrt.flavour import Bindings, Flavour, begun, bindings, possibly
 from engines.tensorrt.inspector import engine_layers
-from engines.tensorrt.layers import EngineLayer
+from engines.tensorrt.layers import EngineLayer, of_profile
 from engines.tensorrt.messages import Messages
 from engines.tensorrt.profiles import Profile, profile_of, refuse_batch, rows_of_a_run
 
@@ -53,14 +56,16 @@ class LoadedPlan:
     messages: Messages
 
 
-def load_plan(trt: Bindings, path: Path, manifest: EngineManifest) -> LoadedPlan:
+def load_plan(trt: Bindings, flavour: Flavour, path: Path, manifest: EngineManifest) -> LoadedPlan:
     """Deserialize a plan; a CUDA context must be current.
 
     Raises:
         InputError: TensorRT refuses it.
+        MissingDependencyError: CUDA cannot begin here.
     """
     messages = Messages(trt)
-    runtime = trt.Runtime(messages.logger)
+    versions.prepare_plugins(trt, messages.logger)
+    runtime = begun(lambda: trt.Runtime(messages.logger), flavour, lambda: messages.reason)
     if manifest.options.get("version_compatible"):
         runtime.engine_host_code_allowed = True  # such a plan brings its own runtime
     if (core := manifest.options.get("dla_core")) is not None:
@@ -74,9 +79,10 @@ def load_plan(trt: Bindings, path: Path, manifest: EngineManifest) -> LoadedPlan
 class TensorRTEngine(Engine):
     """A plan with one execution context, the buffers of one run, and one stream."""
 
-    def __init__(self, trt: Bindings, path: Path, manifest: EngineManifest, options: LoadOptions) -> None:
+    def __init__(self, flavour: Flavour, path: Path, manifest: EngineManifest, options: LoadOptions) -> None:
         super().__init__(manifest.input_shape, manifest.classes, options)
-        self._trt = trt
+        self._flavour = flavour
+        self._trt = bindings(flavour)
         self._path = path
         self._manifest = manifest
 
@@ -151,7 +157,8 @@ class TensorRTEngine(Engine):
         self._check_active()
         inspector = self._plan.engine.create_engine_inspector()
         inspector.execution_context = self._context
-        return engine_layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        told = engine_layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        return of_profile(told, profile_of(self.rows, self._profiles) or 0)
 
     def layer_times_ms(self, runs: int) -> dict[str, float]:
         """Return the median time of every layer, in milliseconds, over so many runs of one batch of zeros.
@@ -177,7 +184,7 @@ class TensorRTEngine(Engine):
             self._device: Device = undo.enter_context(open_device())
             # TensorRT frees memory of the context that is current, so its objects go before the device.
             undo.callback(self._drop)
-            self._plan = load_plan(self._trt, self._path, self._manifest)
+            self._plan = load_plan(self._trt, self._flavour, self._path, self._manifest)
             self._images, self._scores = self._tensor_names()
             self._profiles = self._profiles_of_the_plan()
             self.rows = rows_of_a_run(self.options.batch_size, self._profiles)
@@ -211,6 +218,10 @@ class TensorRTEngine(Engine):
                 synchronize()
 
             return run
+        if not versions.can_capture(self._context, self._stream.handle):
+            raise InputError(
+                f"{self._path} cannot run as a CUDA graph: build it again, or measure without measure.cuda_graph"
+            )
         self._queue(pinned)  # what TensorRT sets up in a first run cannot be captured
         synchronize()
         graph, stream = self._stream.capture(lambda: self._queue(pinned)), self._stream
@@ -225,7 +236,10 @@ class TensorRTEngine(Engine):
         self._undo.close()
 
     def _drop(self) -> None:
-        for name in ("_context", "_plan"):
+        # The frames of an error that is on its way hold TensorRT's objects too.
+        if (trace := sys.exc_info()[2]) is not None:
+            traceback.clear_frames(trace)
+        for name in ("_context", "_context_settings", "_plan"):
             self.__dict__.pop(name, None)
 
     def _queue(self, host_images: Array) -> None:
@@ -243,22 +257,30 @@ class TensorRTEngine(Engine):
         """Return an execution context for one batch size.
 
         Raises:
-            InputError: there is no memory for it.
+            InputError: there is no memory for it, or no profile.
         """
-        context = possibly(self._plan.engine.create_execution_context())
+        context, self._context_settings = versions.new_context(self._trt, self._plan.engine)
         if context is None:
-            free, _ = self._device.free_memory_bytes()
-            raise InputError(
-                f"{self._path} cannot run here: {self._plan.messages.reason} ({free / 2**20:.0f} MiB of GPU memory are "
-                "free); free some, or build it with smaller profiles or a smaller workspace_bytes"
-            )
+            raise self._too_little_memory()
         index = profile_of(rows, self._profiles)
-        if len(self._profiles) > 1 and not context.set_optimization_profile_async(index or 0, self._stream.handle):
-            raise InputError(f"{self._path} has no profile {index}: build it again")
+        try:
+            chosen = context.set_optimization_profile_async(index or 0, self._stream.handle)
+        except RuntimeError:  # the bindings raise where the library says no
+            chosen = False
+        if not chosen:
+            raise self._too_little_memory()
         self._stream.synchronize()
         if not context.set_input_shape(self._images, (rows, *self.input_shape)):
             raise refuse_batch(rows, self._profiles, self._manifest.backend)
-        return context
+        found: tensorrt.IExecutionContext = context
+        return found
+
+    def _too_little_memory(self) -> InputError:
+        free, _ = self._device.free_memory_bytes()
+        return InputError(
+            f"{self._path} cannot run here: {self._plan.messages.reason} ({free / 2**20:.0f} MiB of GPU memory are "
+            "free); free some, or build it with smaller profiles or a smaller workspace_bytes"
+        )
 
     def _pinned_copy(self, images: Array) -> Array:
         pinned: Array = self._device.pinned(images.shape, np.float32)

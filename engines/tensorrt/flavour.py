@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -93,6 +94,21 @@ def bindings(flavour: Flavour) -> Bindings:
             "Jetson (JetPack 5 has Python 3.8, which is out of scope), else pip install --upgrade tensorrt"
         )
     return found
+
+
+def begun(make: Callable[[], Value], flavour: Flavour, reason: Callable[[], str]) -> Value:
+    """Return a builder or a runtime.
+
+    Raises:
+        MissingDependencyError: CUDA cannot begin here, which TensorRT tells as a constructor that gives nothing.
+    """
+    try:
+        return make()
+    except TypeError as error:
+        raise MissingDependencyError(
+            f"{flavour.title} cannot begin on this GPU: {reason()}; update the NVIDIA driver, or install the "
+            f"{flavour.module} of its CUDA version ('harness doctor' tells both)"
+        ) from error
 
 
 def version(trt: Bindings) -> tuple[int, int]:

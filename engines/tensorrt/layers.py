@@ -84,6 +84,20 @@ def reformat_layers(layers: Sequence[EngineLayer]) -> tuple[EngineLayer, ...]:
     return tuple(layer for layer in layers if layer.is_reformat)
 
 
+def of_profile(layers: Sequence[EngineLayer], index: int) -> tuple[EngineLayer, ...]:
+    """Return the layers of one optimisation profile; version 8 and TensorRT-RTX tell those of all of them.
+
+    Those of any but the first carry its number, in their own name or in that of a tensor.
+    """
+    return tuple(layer for layer in layers if _profile(layer) == index) or tuple(layers)
+
+
+def _profile(layer: EngineLayer) -> int:
+    names = (layer.name, *(tensor.name for tensor in (*layer.inputs, *layer.outputs)))
+    marked = [found for name in names if (found := re.search(r"\[profile (\d+)\]", name))]
+    return int(marked[0][1]) if marked else 0
+
+
 def datatype_of(text: str) -> str:
     """Return the data type that one of TensorRT's descriptions names, or unknown.
 

@@ -68,6 +68,9 @@ def unfit(
             continue
         if name in bound and bound[name] != here.get(name, bound[name]):
             return f"it was built for {word.format(bound[name])}, and here is {word.format(here[name])}"
+    targets = options.get("compute_capabilities")
+    if targets and gpu is not None and gpu.capability not in targets:
+        return f"it was compiled for compute capability {' and '.join(targets)}, and here is {gpu.capability}"
     if _OLDEST_CAPABILITY in bound and gpu is not None and gpu.compute_capability < _AMPERE:
         return f"it was built for GPUs from compute capability 8.0 on, and here is {gpu.name} with {gpu.capability}"
     return None

@@ -6,6 +6,7 @@ later. So there is one for each module, which is never freed, and everyone reads
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ LAYERS = "Layers:\n"
 
 _WORST = ("INTERNAL_ERROR", "ERROR")
 _KEPT = (*_WORST, "WARNING", "INFO")
+
+
+# Said as errors by builds that go well: kernels that were tried in vain, and a cache that is not of this GPU.
+_HARMLESS = re.compile("skipping tactic|timing cache", re.IGNORECASE)
 
 
 class _Message(NamedTuple):
@@ -42,9 +47,11 @@ class Messages:
 
     @property
     def reason(self) -> str:
-        """The first error, which names the cause; the later ones follow from it."""
+        """The first error, which names the cause of the later ones; where there is none, the last warning."""
         errors = [message.text for message in self._said() if message.severity in _WORST]
-        return " ".join(errors[0].split()).rstrip(".") if errors else "it said nothing"
+        warnings = [message.text for message in self._said() if message.severity == "WARNING"]
+        telling = [text for text in errors if not _HARMLESS.search(text)] or errors or warnings[-1:]
+        return " ".join(telling[0].split()).rstrip(".") if telling else "it said nothing"
 
     def _said(self) -> list[_Message]:
         said: list[_Message] = self.logger.said[self._start :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from engines.backend import Report
@@ -66,15 +67,19 @@ def monitor(trt: Bindings, report: Report) -> Any:
         def __init__(self) -> None:
             super().__init__()
 
+        # TensorRT takes an exception for the wish to cancel the build.
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            phases.start(phase, parent, steps)
+            with suppress(Exception):
+                phases.start(phase, parent, steps)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            phases.step(phase, step)
+            with suppress(Exception):
+                phases.step(phase, step)
             return True
 
         def phase_finish(self, phase: str) -> None:
-            phases.finish(phase)
+            with suppress(Exception):
+                phases.finish(phase)
 
     make: Callable[[], Any] = Monitor
     return make()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ _MISMATCH_IS_REFUSED = False
 
 def cache_file(flavour: str, version: str, gpu: Gpu) -> Path:
     """Return where the times of this GPU and version lie."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/nonexistent") / ".cache")
     name = "-".join(re.findall(r"[a-z0-9.]+", f"{flavour} {version} {gpu.model} {gpu.capability}".lower()))
     return root / "edge-robustness-harness" / "timing" / f"{name}.cache"
 
@@ -32,18 +33,22 @@ def attached(config: tensorrt.IBuilderConfig, file: Path) -> tensorrt.ITimingCac
 
     What the builder does not take, it finds out anew.
     """
-    cache = config.create_timing_cache(file.read_bytes() if file.is_file() else b"")
-    taken: Any = config.set_timing_cache(cache, _MISMATCH_IS_REFUSED)
-    if not taken:
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, _MISMATCH_IS_REFUSED)
-    return cache
+    known = b""
+    with suppress(OSError):
+        known = file.read_bytes()
+    cache = possibly(config.create_timing_cache(known))
+    taken: Any = cache is not None and config.set_timing_cache(cache, _MISMATCH_IS_REFUSED)
+    if taken and cache is not None:
+        return cache
+    empty = config.create_timing_cache(b"")
+    config.set_timing_cache(empty, _MISMATCH_IS_REFUSED)
+    return empty
 
 
 def keep(config: tensorrt.IBuilderConfig, file: Path) -> None:
-    """Write what the builder knows now; two builds at once lose one's times, never the file."""
+    """Write what the builder knows now, where that can be; two builds at once lose one's times, never the file."""
     cache = possibly(config.get_timing_cache())
     if cache is None:
         return
-    with whole_file(file) as temporary:
+    with suppress(OSError), whole_file(file) as temporary:
         temporary.write_bytes(bytes(cache.serialize()))

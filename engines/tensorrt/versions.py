@@ -83,6 +83,35 @@ def weights_bytes(trt: Bindings, engine: Any) -> int | None:
     return found if found >= 0 else None
 
 
+def flags_for_capture(trt: Bindings) -> tuple[tensorrt.BuilderFlag, ...]:
+    """Return the builder's flags without which an engine's work cannot be captured in a CUDA graph: TensorRT-RTX's."""
+    flag = getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
+    return () if flag is None else (flag,)
+
+
+def new_context(trt: Bindings, engine: Any) -> tuple[Any, Any]:
+    """Return an execution context, or None where there is no memory for it, and what it must not outlive.
+
+    From 10 on its memory follows the profile that it is set to, not the largest of all. TensorRT-RTX would run other
+    kernels at first, until those for the shapes at hand are compiled; it is told to compile them at once.
+    """
+    strategies: Any = getattr(trt, "ExecutionContextAllocationStrategy", None)
+    if strategies is None:
+        return engine.create_execution_context(), None
+    specialization: Any = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+    if specialization is None:
+        return engine.create_execution_context(strategies.ON_PROFILE_CHANGE), None
+    config = engine.create_runtime_config()
+    config.dynamic_shapes_kernel_specialization_strategy = specialization.EAGER
+    config.set_execution_context_allocation_strategy(strategies.ON_PROFILE_CHANGE)
+    return engine.create_execution_context(runtime_config=config), config
+
+
+def can_capture(context: Any, stream: int) -> bool:
+    """Say whether a context's work on a stream can be captured; only TensorRT-RTX is asked, the others can."""
+    return not hasattr(context, "is_stream_capturable") or bool(context.is_stream_capturable(stream))
+
+
 def progress_base(trt: Bindings) -> type[Any] | None:
     """Return the class of progress monitors; None in version 8."""
     found: type[Any] | None = getattr(trt, "IProgressMonitor", None)

@@ -19,7 +19,7 @@ from harness.waiting import as_deployed
 
 FINAL_EVENTS = {"result", "failed"}
 EXIT_GRACE_S = 5.0
-LONGEST_LINE = 1 << 20
+LONGEST_LINE = 1 << 26
 
 OnProgress = Callable[[float], None]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.errors import InputError
+from contracts.errors import InputError, MissingDependencyError
+from engines.cuda.device import Device
 from engines.engine import LoadOptions
 from engines.loading import build_engine, load_engine, read_manifest
 from engines.registry import backend as find_backend
+from engines.tensorrt.engine import TensorRTEngine
+from engines.tensorrt.messages import Messages
 from tests.engines.cuda.simulated_driver import KINDS, Simulation
 from tests.engines.tensorrt.backend_cases import BackendCases, built, written
 from tests.engines.tensorrt.simulated import install
@@ -107,6 +112,14 @@ class TestOnADouble(BackendCases):
         else:
             built(backend, "int8", tmp_path / "int8", options)
 
+    @pytest.mark.skipif(not VERSION.startswith("rtx"), reason="only TensorRT-RTX compiles for other GPUs")
+    def test_an_engine_for_other_gpus_is_built_and_refused_here(self, backend: str, tmp_path: Path) -> None:
+        built(backend, "fp32", tmp_path / "engine", {"compute_capabilities": ["12.0"]})
+        with pytest.raises(InputError, match=r"compiled for compute capability 12\.0, and here is 8\.9"):
+            load_engine(tmp_path / "engine", LoadOptions())
+        with pytest.raises(InputError, match=r"no compute capability '9\.9': it has .*12\.0"):
+            built(backend, "fp32", tmp_path / "other", {"compute_capabilities": ["9.9"]})
+
     def test_profiles_that_cannot_be_are_refused(self, backend: str, tmp_path: Path) -> None:
         for options, why in (
             ({"profiles": []}, "must name at least one range"),
@@ -131,6 +144,59 @@ class TestOnADouble(BackendCases):
         kept.write_bytes(b"damaged")
         built(backend, "fp32", tmp_path / "third", {"profiles": [[1, 4, 8]]})
         assert kept.read_bytes() != b"damaged"
+
+    @NOT_RTX
+    def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
+        self, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "below"))
+        assert built(backend, "fp32", tmp_path / "engine", {}).weights_bytes
+        assert (tmp_path / "engine" / "engine.plan").exists()
+
+    def test_a_driver_that_is_too_old_is_told(
+        self, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, double: Any
+    ) -> None:
+        def nothing(logger: Any) -> None:
+            logger.log(double.ILogger.Severity.WARNING, "CUDA initialization failure with error: 35.")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
+        monkeypatch.setattr(double, "Builder", nothing)
+        with pytest.raises(MissingDependencyError, match=r"error: 35; update the NVIDIA driver"):
+            built(backend, "fp32", tmp_path / "engine")
+
+    def test_what_an_error_names_is_not_what_was_tried_in_vain(self, double: Any) -> None:
+        messages = Messages(double)
+        severity = double.ILogger.Severity
+        messages.logger.log(severity.ERROR, "Error Code: 9: Skipping tactic 0x1 due to exception")
+        messages.logger.log(severity.ERROR, "Error Code: 4: the real   one.")
+        messages.logger.log(severity.ERROR, "and what follows")
+        assert messages.reason == "Error Code: 4: the real one"
+        assert Messages(double).reason == "it said nothing"
+        assert Messages(double).logger is messages.logger
+
+    def test_nothing_of_tensorrt_outlives_the_context_after_an_error(
+        self, engines: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alive: list[bool] = []
+        plans: list[Any] = []
+        close = Device.__exit__
+
+        def watched(device: Device, *error: Any) -> None:
+            gc.collect()
+            alive.extend(plan() is not None for plan in plans)
+            close(device, *error)
+
+        monkeypatch.setattr(Device, "__exit__", watched)
+        with (
+            pytest.raises(InputError, match="takes batches of"),
+            load_engine(engines / "fp32", LoadOptions(batch_size=4)) as engine,
+        ):
+            assert isinstance(engine, TensorRTEngine)
+            plans.append(weakref.ref(engine._plan.engine))
+            del engine._context
+            engine._context = engine._new_context(9)  # its frame holds a context, which holds the engine
+        assert alive == [False]
 
     def test_progress_never_falls_and_ends_near_one(self, backend: str, tmp_path: Path, double: Any) -> None:
         told: list[float] = []

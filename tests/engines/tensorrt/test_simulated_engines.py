@@ -189,9 +189,21 @@ def test_a_context_refuses_what_is_not_ready_or_out_of_the_profile(trt: Any) -> 
     assert not context.set_tensor_address("nope", images.ctypes.data)
     assert not context.execute_async_v3(0)
     assert context.set_optimization_profile_async(0, 0)
-    assert not context.set_optimization_profile_async(1, 0)
+    with pytest.raises(RuntimeError, match="set optimization profile"):
+        context.set_optimization_profile_async(1, 0)
     assert context.infer_shapes() == ["images"]
     assert len(session.errors) == 10
+
+
+def test_before_10_a_profile_serves_one_context_at_a_time(trt: Any) -> None:
+    session = Session(trt)
+    engine = session.loaded(session.built(classifier()))
+    first, second = engine.create_execution_context(), engine.create_execution_context()
+    if trt.__version__.startswith("8."):
+        with pytest.raises(RuntimeError, match="set optimization profile"):
+            second.set_optimization_profile_async(0, 0)
+        del first
+    assert second.set_optimization_profile_async(0, 0)
 
 
 def test_a_profiler_hears_every_layer_that_the_inspector_names(trt: Any) -> None:

@@ -24,6 +24,7 @@ class IExecutionContext(Behaviour):
         self._jobs: dict[tuple[Any, ...], int] = {}
         self._addresses: dict[str, int] = {}
         self._unreported: list[tuple[str, float]] = []
+        engine._claim(self, 0)
         self._forget_shapes()
 
     def _forget_shapes(self) -> None:
@@ -55,12 +56,20 @@ class IExecutionContext(Behaviour):
         return next((tensor for tensor in self._graph.inputs if tensor.name == name), None)
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
-        """Choose a profile; the shapes of dynamic inputs must then be set again."""
+        """Choose a profile; the shapes of dynamic inputs must then be set again. The bindings raise for False."""
         if not 0 <= profile_index < self._engine.num_optimization_profiles:
-            return self._fail(f"condition: profileIndex < getNbOptimizationProfiles(), got {profile_index}")
+            self._fail(f"condition: profileIndex < getNbOptimizationProfiles(), got {profile_index}")
+            raise RuntimeError("Error in set optimization profile async.")
+        if not self._engine._claim(self, profile_index):
+            self._fail(f"Profile {profile_index} has been chosen by another IExecutionContext")
+            raise RuntimeError("Error in set optimization profile async.")
         self._profile = profile_index
         self._forget_shapes()
         return True
+
+    def is_stream_capturable(self, stream: Any) -> bool:
+        """Return whether the engine was built for it."""
+        return "REQUIRE_USER_ALLOCATION" in self._engine._header.flags
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
         """Set an input's shape; False, with an error, out of the profile or for another name."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import onnx
 
 from tests.engines.tensorrt.simulated import gpu
-from tests.engines.tensorrt.simulated.behaviour import Behaviour, say, stored
+from tests.engines.tensorrt.simulated.behaviour import Behaviour, major, say, stored
 from tests.engines.tensorrt.simulated.foundations import dims, host_memory
 from tests.engines.tensorrt.simulated.graphs import Tensor, engine_layers, graph_of
 from tests.engines.tensorrt.simulated.network import data_type
@@ -170,6 +171,14 @@ class ICudaEngine(Behaviour):
     def serialize(self) -> Any:
         """Return the plan."""
         return host_memory(self._trt, self._data)
+
+    def _claim(self, context: Any, profile: int) -> bool:
+        """Give a context a profile; before 10, one context at a time may have it."""
+        holders = vars(self).setdefault("_holders", weakref.WeakValueDictionary())
+        if major(self._trt) == 8 and holders.get(profile, context) is not context:
+            return False
+        holders[profile] = context
+        return True
 
     def create_runtime_config(self) -> Any:
         """Return how a context is made."""

@@ -10,22 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from contracts.errors import InputError
 from contracts.files import read_json
+from reports.engine_parts import Checks, Layers, Precision, Quantization
+from reports.measured_parts import DeviceState, Energy, Latency, Memory
+from reports.part import Count, Fraction, Part
 
 SCHEMA_VERSION: Final = 1
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Part(BaseModel):
-    """A part of the document: immutable; unknown keys are kept out, NaN and infinity refused."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Subject(Part):
@@ -112,180 +107,6 @@ class Robustness(Part):
     worst_case: Rate
     arms: dict[str, Arm]
     warnings: tuple[str, ...]
-
-
-class LayerPrecision(Part):
-    """One layer that multiplies: what it runs in, and its multiply-accumulates for one image.
-
-    `quantized` says whether the graph quantizes all that the layer multiplies; if not, it was meant to run in float.
-    """
-
-    name: str
-    operator: str
-    precision: str
-    macs: Count
-    quantized: bool
-
-
-class Precision(Part):
-    """What the engine's layers run in where it was built, and the share of the multiply-accumulates that is INT8."""
-
-    int8_mac_share: Fraction | None
-    layers: tuple[LayerPrecision, ...]
-    source: str
-    reason: str | None = None
-
-
-class TensorForm(Part):
-    """A tensor as a layer of the engine reads or writes it."""
-
-    name: str
-    datatype: str
-    format: str
-
-
-class EngineLayer(Part):
-    """One of the engine's own layers, which may be many nodes of the graph; `time_ms` of one inference."""
-
-    name: str
-    kind: str
-    precision: str
-    inputs: tuple[TensorForm, ...]
-    outputs: tuple[TensorForm, ...]
-    onnx_nodes: tuple[str, ...]
-    tactic: str | None
-    time_ms: float | None
-
-
-class Layers(Part):
-    """What the engine is made of, as its runtime tells where it was built.
-
-    `layer_share` is the share of the layers by what they compute in; `reformat_count` are layers that only bring a
-    tensor into another type or layout, `reformat_time_share` their share of the time of all.
-    """
-
-    layers: tuple[EngineLayer, ...]
-    layer_share: dict[str, Fraction]
-    reformat_count: Count
-    reformat_time_share: Fraction | None
-
-
-class Agreement(Part):
-    """The engine's scores against its graph's, on images made for that; `error` and `limit` in their spreads."""
-
-    images: Count
-    changed_decisions: Count | None
-    error: float | None
-    limit: float | None
-    changed_limit: Count | None
-    reference: str
-    reason: str | None = None
-
-
-class RowConsistency(Part):
-    """The same image in every row of a batch: rows that are not exactly equal, the largest distance, and its limit."""
-
-    rows: Count
-    images: Count
-    unequal: Count
-    largest: float
-    limit: float
-
-
-class BatchConsistency(Part):
-    """Images one at a time and in batches."""
-
-    batch: Count
-    images: Count
-    changed_decisions: Count
-    largest: float
-    limit: float
-
-
-class RebuildSpread(Part):
-    """Engines built several times from one graph."""
-
-    builds: Count
-    images: Count
-    differing_decisions: Count
-    largest: float
-    limit: float
-    files_differ: bool
-
-
-class Checks(Part):
-    """How the engine stood against its graph where it was built; distances are over the spread of the scores."""
-
-    agreement: Agreement
-    rows: RowConsistency | None
-    batches: BatchConsistency | None
-    rebuilds: RebuildSpread | None = None
-
-
-class Quantization(Part):
-    """Where an INT8 engine's scales come from; `keep_float` are the layers that were left out of it on purpose."""
-
-    calibrator: str
-    bits: Count
-    images: str
-    samples: Count
-    keep_float: tuple[str, ...]
-
-
-class Spans(Part):
-    """Where a query's time goes on a GPU, as trtexec defines it: medians by its events and of the enqueue call."""
-
-    h2d_ms: float
-    compute_ms: float
-    d2h_ms: float
-    enqueue_ms: float
-
-
-class Latency(Part):
-    """Times of one query of `batch` images. A percentile that n does not carry is None."""
-
-    batch: Count
-    n: Count
-    threads: Count
-    p50_ms: float | None
-    p90_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    mean_ms: float
-    throughput_per_s: float
-    valid: bool
-    reasons: tuple[str, ...]
-    cuda_graph: bool = False
-    spans: Spans | None = None
-
-
-class Memory(Part):
-    """Sizes in bytes; host and device are never added."""
-
-    engine_bytes: Count
-    weights_bytes: Count
-    device_peak_bytes: Count | None
-    process_peak_bytes: Count | None
-    baseline_bytes: Count | None
-    reasons: tuple[str, ...] = ()
-
-
-class Energy(Part):
-    """Energy of one image's inference."""
-
-    joules_per_inference: float | None
-    source: str | None
-    rails: dict[str, float] | None
-    reason: str | None
-
-
-class DeviceState(Part):
-    """The device's state around the measurement."""
-
-    before: dict[str, float | str | None]
-    after: dict[str, float | str | None]
-    valid: bool | None
-    reasons: tuple[str, ...]
 
 
 class ResultDocument(Part):

@@ -7,17 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from reports.document import (
-    Checks,
-    Latency,
-    Layers,
-    Precision,
-    Quantization,
-    Rate,
-    ResultDocument,
-    Robustness,
-    TensorForm,
-)
+from reports.document import Rate, ResultDocument, Robustness
+from reports.engine_parts import Checks, Layers, Precision, Quantization, TensorForm
+from reports.measured_parts import Latency
 
 NULL = "-"
 

@@ -15,13 +15,13 @@ from engines.cuda.implementations import missing
 from engines.engine import Engine, LoadOptions
 from engines.macs import multiplying_layers
 from engines.tensorrt import versions
-from engines.tensorrt.audit import layer_precisions
-from engines.tensorrt.built_layers import layers_said
-from engines.tensorrt.engine import TensorRTEngine
 from engines.tensorrt.flavour import TENSORRT, TENSORRT_RTX, Flavour, bindings, is_simulated
-from engines.tensorrt.inspection import inspection
-from engines.tensorrt.layers import EngineLayer
+from engines.tensorrt.inspection.audit import layer_precisions
+from engines.tensorrt.inspection.built_layers import layers_said
+from engines.tensorrt.inspection.layers import EngineLayer
+from engines.tensorrt.inspection.summary import inspection
 from engines.tensorrt.made_for import made_for, unfit
+from engines.tensorrt.running.engine import TensorRTEngine
 
 PLAN = "engine.plan"
 
@@ -90,7 +90,7 @@ class _TensorRT(Backend):
     def build(self, graph: Path, precision: Precision, folder: Path, options: Any, report: Report) -> Built:
         """Write the plan; see `Backend.build`."""
         from engines.constants import constant_bytes
-        from engines.tensorrt.building import build_plan
+        from engines.tensorrt.building.plan import build_plan
 
         plan = build_plan(bindings(self.flavour), self.flavour, graph, precision, options, _gpu(), report)
         (folder / PLAN).write_bytes(plan.data)

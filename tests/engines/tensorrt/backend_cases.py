@@ -17,7 +17,7 @@ from engines.backend import EngineManifest, Precision
 from engines.cuda.array import DeviceArray
 from engines.engine import LoadOptions
 from engines.loading import MANIFEST, build_engine, load_engine
-from engines.tensorrt.engine import TensorRTEngine
+from engines.tensorrt.running.engine import TensorRTEngine
 from tests.engines.tiny_graphs import CLASSES, SHAPE, Array, classifier, graph, pixels, reference
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3, "bf16": 2e-2, "int8": 2e-2}

@@ -18,8 +18,8 @@ from engines.cuda.device import Device
 from engines.engine import LoadOptions
 from engines.loading import build_engine, load_engine, read_manifest
 from engines.registry import backend as find_backend
-from engines.tensorrt.engine import TensorRTEngine
 from engines.tensorrt.messages import Messages
+from engines.tensorrt.running.engine import TensorRTEngine
 from tests.engines.cuda.simulated_driver import KINDS, Simulation
 from tests.engines.tensorrt.backend_cases import BackendCases, built, written
 from tests.engines.tensorrt.simulated import install

@@ -99,7 +99,8 @@ def test_memory_is_that_of_the_measuring_process(measured: tuple[Path, Measureme
 
 
 def test_the_parts_carry_the_documents_names(measured: tuple[Path, Measurement]) -> None:
-    from reports.document import DeviceState, Energy, Latency, Memory, Part
+    from reports.measured_parts import DeviceState, Energy, Latency, Memory
+    from reports.part import Part
 
     _, measurement = measured
     pairs: list[tuple[type[Part], dict[str, Any]]] = [

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from contracts.errors import InputError
-from engines.tensorrt.layers import UNKNOWN, EngineLayer, TensorForm, datatype_of, format_of
+from engines.tensorrt.inspection.layers import UNKNOWN, EngineLayer, TensorForm, datatype_of, format_of
 
 _WHERE = "TensorRT's layer information"
 _STRING_OR_NOT_FINITE = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:nan|inf|infinity)\b', re.IGNORECASE | re.DOTALL)

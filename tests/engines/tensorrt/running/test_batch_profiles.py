@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.tensorrt.profiles import Profile, profile_of, refuse_batch, rows_of_a_run
+from engines.tensorrt.running.profiles import Profile, profile_of, refuse_batch, rows_of_a_run
 
 pytestmark = pytest.mark.core
 

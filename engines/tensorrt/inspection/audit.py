@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from engines.macs import Layer
-from engines.tensorrt.layers import UNKNOWN, EngineLayer
+from engines.tensorrt.inspection.layers import UNKNOWN, EngineLayer
 
 # Kinds, and kernels: Myelin names its own after what they do, a convolution Corr and a linear layer Fc.
 _MULTIPLYING = re.compile(r"conv|correlation|gemm|matmul|matrix|fullyconnected|mha|_fc|_corr", re.IGNORECASE)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.tensorrt.layers import EngineLayer, reformat_layers
+from engines.tensorrt.inspection.layers import EngineLayer, reformat_layers
 
 
 @dataclass(frozen=True)

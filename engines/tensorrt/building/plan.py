@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from contracts.errors import InputError
 from engines.backend import Precision, Report
 from engines.cuda.driver import Gpu
-from engines.tensorrt import timing_cache, versions
+from engines.tensorrt import versions
+from engines.tensorrt.building import timing_cache
+from engines.tensorrt.building.network import Network, read_network
+from engines.tensorrt.building.progress import monitor
 from engines.tensorrt.flavour import Bindings, Flavour, begun, possibly
 from engines.tensorrt.messages import Messages
-from engines.tensorrt.network import Network, read_network
 from engines.tensorrt.options import AnyOptions
-from engines.tensorrt.progress import monitor
 
 if TYPE_CHECKING:
     import tensorrt

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from engines.tensorrt.inspector import engine_layers
-from engines.tensorrt.layers import EngineLayer, of_profile
+from engines.tensorrt.inspection.inspector import engine_layers
+from engines.tensorrt.inspection.layers import EngineLayer, of_profile
 from engines.tensorrt.messages import LAYERS
 
 _LAYER = re.compile(

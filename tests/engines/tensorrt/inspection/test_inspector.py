@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from contracts.errors import InputError
 from engines.audit import layers_audit
 from engines.macs import Layer
-from engines.tensorrt.audit import layer_precisions
-from engines.tensorrt.inspection import inspection
-from engines.tensorrt.inspector import engine_layers, io_tensor_names
-from engines.tensorrt.layers import UNKNOWN, EngineLayer, TensorForm, datatype_of, format_of, reformat_layers
+from engines.tensorrt.inspection.audit import layer_precisions
+from engines.tensorrt.inspection.inspector import engine_layers, io_tensor_names
+from engines.tensorrt.inspection.layers import UNKNOWN, EngineLayer, TensorForm, datatype_of, format_of, reformat_layers
+from engines.tensorrt.inspection.summary import inspection
 
 pytestmark = pytest.mark.core
 

@@ -25,10 +25,10 @@ from engines.cuda.implementations import open_device
 from engines.engine import Array, Engine, LoadOptions, Spans
 from engines.tensorrt import versions
 from engines.tensorrt.flavour import Bindings, Flavour, begun, bindings, possibly
-from engines.tensorrt.inspector import engine_layers
-from engines.tensorrt.layers import EngineLayer, of_profile
+from engines.tensorrt.inspection.inspector import engine_layers
+from engines.tensorrt.inspection.layers import EngineLayer, of_profile
 from engines.tensorrt.messages import Messages
-from engines.tensorrt.profiles import Profile, profile_of, refuse_batch, rows_of_a_run
+from engines.tensorrt.running.profiles import Profile, profile_of, refuse_batch, rows_of_a_run
 
 if TYPE_CHECKING:
     import tensorrt
@@ -168,7 +168,7 @@ class TensorRTEngine(Engine):
         Raises:
             InputError: the engine is not active.
         """
-        from engines.tensorrt.layer_times import layer_times_ms
+        from engines.tensorrt.inspection.layer_times import layer_times_ms
 
         self._check_active()
         self.infer(np.zeros((self.rows, *self.input_shape), np.float32))

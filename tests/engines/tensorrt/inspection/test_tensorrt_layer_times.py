@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engines.tensorrt.layer_times import layer_times_ms
+from engines.tensorrt.inspection.layer_times import layer_times_ms
 
 pytestmark = pytest.mark.core
 

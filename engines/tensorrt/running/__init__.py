@@ -1,0 +1,1 @@
+"""Loading a plan and running it."""

@@ -98,6 +98,8 @@ def _warnings(sentences: Iterable[str], label: str = "warning") -> Iterator[Text
 
 def _parts(document: ResultDocument) -> Iterator[tuple[str, list[RenderableType]]]:
     yield "Engine", list(_engine(document))
+    if document.checks is not None:
+        yield "Checks", [_text(sentence) for sentence in checks_told(document.checks)]
     yield "Accuracy", list(_accuracy(document.accuracy))
     robust = [part for entry in document.robustness for part in _robustness(entry)]
     yield "Robust", robust or [_absent(document.robustness_reason)]
@@ -133,8 +135,6 @@ def _engine(document: ResultDocument) -> Iterator[RenderableType]:
         yield _text(f"not known what its layers run in: {precision.reason or 'no reason given'}", "dim")
     if document.layers is not None:
         yield _text(layers_told(document.layers))
-    if document.checks is not None:
-        yield from (_text(sentence, "dim") for sentence in checks_told(document.checks))
 
 
 def _rate(rate: Rate) -> str:

@@ -60,23 +60,24 @@ def checks_told(checks: Checks) -> tuple[str, ...]:
             f"(limit {agreement.changed_limit})"
         ]
     if rows is not None:
-        told.append(
-            f"equal rows of a batch of {rows.rows}: at most {significant(rows.largest)} apart (limit "
-            f"{significant(rows.limit)})"
-        )
+        told.append(f"one image in every row of a batch of {rows.rows}: {_apart(rows.largest, rows.limit)}")
     if batches is not None:
         told.append(
-            f"batch 1 and {batches.batch}: at most {significant(batches.largest)} apart (limit "
-            f"{significant(batches.limit)}), {batches.changed_decisions} of {batches.images} decisions changed"
+            f"batches of 1 and of {batches.batch}: {_apart(batches.largest, batches.limit)}, "
+            f"{batches.changed_decisions} of {batches.images} decisions changed"
         )
     if rebuilds is not None:
         files = "differ" if rebuilds.files_differ else "are equal"
         told.append(
-            f"{rebuilds.builds} builds: at most {significant(rebuilds.largest)} apart (limit "
-            f"{significant(rebuilds.limit)}), {rebuilds.differing_decisions} of {rebuilds.images} decisions differ, "
+            f"{rebuilds.builds} builds: {_apart(rebuilds.largest, rebuilds.limit)}, {rebuilds.differing_decisions} of "
+            f"{rebuilds.images} decisions differ, "
             f"their files {files}"
         )
     return tuple(told)
+
+
+def _apart(largest: float, limit: float) -> str:
+    return "equal scores" if largest == 0 else f"scores up to {significant(largest)} apart (limit {significant(limit)})"
 
 
 def forms(tensors: Sequence[TensorForm]) -> str:

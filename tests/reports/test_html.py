@@ -15,6 +15,7 @@ from contracts.errors import InputError
 from reports.document import ResultDocument
 from reports.html import write_html
 from reports.store import StoredResult
+from tests.reports.gpu_results import TOLD, on_a_gpu
 
 pytestmark = pytest.mark.core
 
@@ -241,3 +242,14 @@ def test_a_damaged_array_leaves_the_old_page_alone(two: list[StoredResult], tmp_
         write_html(two, path)
     assert path.read_text() == "the page of yesterday"
     assert [entry.name for entry in tmp_path.iterdir() if entry.suffix == ".tmp"] == []
+
+
+def test_the_page_tells_what_a_gpu_told(sample: Build, store: Store, tmp_path: Path) -> None:
+    page = page_of(
+        [store(tmp_path / "r", sample(**on_a_gpu(sample().model_dump(mode="json"))))], tmp_path / "page.html"
+    )
+    for sentence in TOLD:
+        assert sentence in page.text
+    assert "int8 CHW32" in page.text and "correlation" in page.text
+    assert not [attributes for tag, attributes in page.elements if tag == "script" and "alert" in str(attributes)]
+    assert "\x1b" not in page.text

@@ -10,6 +10,7 @@ from rich.console import Console
 from reports.document import ResultDocument
 from reports.store import StoredResult
 from reports.terminal import print_report
+from tests.reports.gpu_results import ON_A_GPU, TOLD, on_a_gpu
 
 pytestmark = pytest.mark.core
 
@@ -117,3 +118,18 @@ def test_hostile_text_is_text(hostile: Callable[[str], ResultDocument], color: b
 def test_hostile_text_keeps_within_the_width(hostile: Callable[[str], ResultDocument]) -> None:
     output = shown([hostile("x" * 300)] * 2)
     assert max(map(len, output.splitlines())) <= 80
+
+
+def test_an_engine_on_a_gpu_tells_its_layers_its_checks_and_where_the_time_goes(sample: Build) -> None:
+    output = shown([sample(**on_a_gpu(sample().model_dump(mode="json")))])
+    assert max(map(len, output.splitlines())) <= 80
+    for sentence in TOLD:
+        assert sentence in words(output), output
+    environment = {**sample().environment.model_dump(), "simulated": True}
+    assert "openvino int8 (simulated)" in shown([sample(environment=environment)])
+
+
+def test_an_agreement_that_is_not_known_has_its_reason(sample: Build) -> None:
+    agreement = {**ON_A_GPU["checks"]["agreement"], "error": None, "images": 0, "reason": "there is no GPU"}
+    checks = {"agreement": agreement, "rows": None, "batches": None}
+    assert "is not known: there is no GPU" in words(shown([sample(checks=checks)]))

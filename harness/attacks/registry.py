@@ -13,6 +13,10 @@ from harness.attacks.attack import Attack, BlackBoxAttack
 
 _ATTACKS = {
     "pgd": "harness.attacks.pgd:PGD",
+    "fgsm": "harness.attacks.fgsm:FGSM",
+    "apgd-ce": "harness.attacks.apgd:APGDCE",
+    "apgd-dlr": "harness.attacks.apgd:APGDDLR",
+    "apgd-t": "harness.attacks.apgd:APGDT",
     "noise": "harness.attacks.noise:Noise",
 }
 

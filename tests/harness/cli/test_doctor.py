@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -161,7 +162,7 @@ def test_on_doubles_of_driver_and_tensorrt_auto_takes_tensorrt(tmp_path: Path) -
 
 
 def test_a_reader_who_leaves_changes_no_exit_code(tmp_path: Path) -> None:
-    line = f"{sys.executable} -m harness doctor --backend NAME | true; echo ${{PIPESTATUS[0]}}"
+    line = f"{shlex.quote(sys.executable)} -m harness doctor --backend NAME | true; echo ${{PIPESTATUS[0]}}"
     for name, code in (("openvino", "0"), ("tensorrt-rtx", "0" if backend("tensorrt-rtx").runnable().usable else "4")):
         done = subprocess.run(
             ["bash", "-c", line.replace("NAME", name)],

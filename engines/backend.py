@@ -152,6 +152,8 @@ class Backend(ABC):
     """The package that must be imported before an engine is loaded, by its import name."""
     takes_gpu: ClassVar[bool] = False
     """Whether it runs on a GPU where there is one."""
+    cuda_graphs: ClassVar[bool] = False
+    """Whether bound batches run as CUDA graphs where that is asked for."""
     builds_for_elsewhere: ClassVar[bool] = False
     """Whether it builds engines for other devices than the one that is here, which then may not run here."""
     builds_apart: ClassVar[bool] = False

@@ -30,6 +30,7 @@ class Subject(Part):
     model: str
     dataset: str
     backend: str
+    backend_version: str | None = None
     precision: str
     sparsity: Fraction
     seed: int

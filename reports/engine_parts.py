@@ -52,13 +52,15 @@ class Layers(Part):
     """What the engine is made of, as its runtime tells where it was built.
 
     `layer_share` is the share of the layers by what they compute in; `reformat_count` are layers that only bring a
-    tensor into another type or layout, `reformat_time_share` their share of the time of all.
+    tensor into another type or layout, `reformat_time_share` their share of the time of all. `batch` is the batch size
+    whose kernels these are, where that makes a difference.
     """
 
     layers: tuple[EngineLayer, ...]
     layer_share: dict[str, Fraction]
     reformat_count: Count
     reformat_time_share: Fraction | None
+    batch: Count | None = None
 
 
 class Agreement(Part):

@@ -43,7 +43,8 @@ def layers_told(layers: Layers) -> str:
     """Return what an engine is made of, as `12 layers, 2 of them reformatting (8.1 % of the time)`."""
     spent = layers.reformat_time_share
     time = "" if spent is None else f" ({100 * spent:.1f} % of the time)"
-    return f"{len(layers.layers)} layers, {layers.reformat_count} of them reformatting{time}"
+    batch = "" if layers.batch is None else f" at batch {layers.batch}"
+    return f"{len(layers.layers)} layers{batch}, {layers.reformat_count} of them reformatting{time}"
 
 
 def checks_told(checks: Checks) -> tuple[str, ...]:

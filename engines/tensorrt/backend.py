@@ -35,6 +35,7 @@ class _TensorRT(Backend):
     flavour: ClassVar[Flavour]
     precisions = ("fp32", "fp16", "bf16", "int8")
     takes_gpu = True
+    cuda_graphs = True
     builds_apart = True
 
     def availability(self, precision: Precision | None = None) -> Availability:
@@ -100,18 +101,21 @@ class _TensorRT(Backend):
     def inspect(self, graph: Path, folder: Path, manifest: EngineManifest, built: Built) -> Inspected:
         """Ask the inspector where the plan can be loaded, else take the builder's own words; see `Backend.inspect`."""
         layers = multiplying_layers(graph)
-        asked = self._ask(folder, manifest) if self.runnable().usable else None
+        # The kernels of one profile are told: of that which is tuned for the most images, where it can be asked.
+        tuned = [profile[1] for profile in manifest.options["profiles"]]
+        asked = self._ask(folder, manifest, max(tuned)) if self.runnable().usable else None
         found, times_ms = asked or (layers_said(built.said), None)
-        source = "its inspector" if asked else "the builder's own words"
-        audit = layers_audit(layers, layer_precisions(found, layers), f"{self.flavour.title}: {source}")
-        return Inspected(audit, inspection(found, times_ms).to_json())
+        batch, source = (max(tuned), "its inspector") if asked else (tuned[0], "the builder's own words")
+        told = f"{self.flavour.title}: {source}, for batches tuned to {batch}"
+        audit = layers_audit(layers, layer_precisions(found, layers), told)
+        return Inspected(audit, {**inspection(found, times_ms).to_json(), "batch": batch})
 
     def _ask(
-        self, folder: Path, manifest: EngineManifest
+        self, folder: Path, manifest: EngineManifest, batch: int
     ) -> tuple[tuple[EngineLayer, ...], dict[str, float] | None] | None:
-        """Return the engine's layers and their times; None for an engine that is meant for another device."""
+        """Return the layers of a batch size and their times; None for an engine that is meant for another device."""
         try:
-            with TensorRTEngine(self.flavour, folder / PLAN, manifest, LoadOptions(batch_size=1)) as engine:
+            with TensorRTEngine(self.flavour, folder / PLAN, manifest, LoadOptions(batch)) as engine:
                 found, times_ms = engine.layers(), None
                 with suppress(InputError):  # layers without times are worth telling
                     times_ms = engine.layer_times_ms(_PROFILED_RUNS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from contracts.errors import MissingDependencyError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 OLDEST = (8, 6)
+
+_JETSON = Path("/etc/nv_tegra_release")
 
 Value = TypeVar("Value")
 
@@ -24,7 +27,6 @@ class Bindings(Protocol):
     ILogger: type[trt.ILogger]
     Builder: type[trt.Builder]
     BuilderFlag: type[trt.BuilderFlag]
-    DataType: type[trt.DataType]
     Dims: type[trt.Dims]
     DeviceType: type[trt.DeviceType]
     HardwareCompatibilityLevel: type[trt.HardwareCompatibilityLevel]
@@ -62,7 +64,7 @@ TENSORRT = Flavour(
     module="tensorrt",
     title="TensorRT",
     needs_gpu=True,
-    remedy="install it with: pip install 'edge-robustness-harness[tensorrt]'; 'harness doctor' says how on a Jetson",
+    remedy="install it with: pip install 'edge-robustness-harness[tensorrt]'",
 )
 TENSORRT_RTX = Flavour(
     backend="tensorrt-rtx",
@@ -84,9 +86,9 @@ def bindings(flavour: Flavour) -> Bindings:
     try:
         module = import_module(flavour.module)
     except Exception as error:  # its libraries' loader raises what it likes
-        raise MissingDependencyError(f"{flavour.module} does not import ({error}); {flavour.remedy}") from error
+        raise MissingDependencyError(f"{flavour.module} does not import ({error}); {_remedy(flavour)}") from error
     if not hasattr(module, "__version__"):  # a folder of that name, or type stubs without the package
-        raise MissingDependencyError(f"{flavour.module} is not installed; {flavour.remedy}")
+        raise MissingDependencyError(f"{flavour.module} is not installed; {_remedy(flavour)}")
     found = cast(Bindings, module)
     if flavour is TENSORRT and version(found) < OLDEST:
         raise MissingDependencyError(
@@ -94,6 +96,13 @@ def bindings(flavour: Flavour) -> Bindings:
             "Jetson (JetPack 5 has Python 3.8, which is out of scope), else pip install --upgrade tensorrt"
         )
     return found
+
+
+def _remedy(flavour: Flavour) -> str:
+    """Return how a flavour is installed here; JetPack's TensorRT is a package of the system's."""
+    if flavour is TENSORRT and _JETSON.exists():
+        return "sudo apt install python3-libnvinfer, and use a virtual environment made with --system-site-packages"
+    return flavour.remedy
 
 
 def begun(make: Callable[[], Value], flavour: Flavour, reason: Callable[[], str]) -> Value:

@@ -22,9 +22,8 @@ def network_flags(trt: Bindings, *, on_dla: bool = False) -> int:
     batch is a dimension of the graph.
     """
     flags: Any = trt.NetworkDefinitionCreationFlag
-    if is_strongly_typed(trt, on_dla=on_dla):
-        return 1 << int(flags.STRONGLY_TYPED)
-    return 1 << int(flags.EXPLICIT_BATCH)
+    name = "STRONGLY_TYPED" if is_strongly_typed(trt, on_dla=on_dla) else "EXPLICIT_BATCH"
+    return 1 << int(getattr(flags, name)) if hasattr(flags, name) else 0  # what is gone goes without saying
 
 
 def is_strongly_typed(trt: Bindings, *, on_dla: bool = False) -> bool:
@@ -32,7 +31,9 @@ def is_strongly_typed(trt: Bindings, *, on_dla: bool = False) -> bool:
 
     A deep-learning accelerator takes strongly typed networks from 11 on only, where no precision flags are left.
     """
-    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED") and not (on_dla and _has_precision_flags(trt))
+    flags: Any = trt.NetworkDefinitionCreationFlag
+    typed = hasattr(flags, "STRONGLY_TYPED") or not _has_precision_flags(trt)
+    return typed and not (on_dla and _has_precision_flags(trt))
 
 
 def precision_flags(trt: Bindings, precision: Precision, *, on_dla: bool = False) -> tuple[tensorrt.BuilderFlag, ...]:
@@ -43,7 +44,7 @@ def precision_flags(trt: Bindings, precision: Precision, *, on_dla: bool = False
     """
     if on_dla and _has_precision_flags(trt) and precision != "fp16":
         raise InputError(
-            f"a DLA core takes typed graphs in fp16 alone with TensorRT {trt.__version__}, Q/DQ only from 11.4 on: "
+            f"a DLA core takes typed graphs in fp16 alone with TensorRT {trt.__version__}, Q/DQ only from 11 on: "
             f"build fp16, or leave dla_core out to build {precision} for the GPU"
         )
     if is_strongly_typed(trt, on_dla=on_dla) or precision not in _PRECISION_FLAGS:
@@ -66,21 +67,6 @@ def parser_errors(parser: Any) -> Iterator[tuple[str, str, str]]:
         name = error.node_name() if named else ""
         operator = error.node_operator() if named else ""
         yield name or f"number {error.node()}", operator, error.desc()
-
-
-def device_memory_bytes(engine: Any) -> int:
-    """Return the memory that one execution context of an engine takes beside weights, inputs and outputs."""
-    name = "device_memory_size_v2" if hasattr(engine, "device_memory_size_v2") else "device_memory_size"
-    return int(getattr(engine, name))
-
-
-def weights_bytes(trt: Bindings, engine: Any) -> int | None:
-    """Return the bytes of a loaded engine's weights; None before version 10.16, which does not tell."""
-    statistics: Any = getattr(trt, "EngineStat", None)
-    if statistics is None or not hasattr(engine, "get_engine_stat"):
-        return None
-    found = int(engine.get_engine_stat(statistics.TOTAL_WEIGHTS_SIZE))
-    return found if found >= 0 else None
 
 
 def flags_for_capture(trt: Bindings) -> tuple[tensorrt.BuilderFlag, ...]:

@@ -21,7 +21,12 @@ PACKAGES = (
     "onnxruntime",
     "openvino",
     "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
+    "tensorrt-rtx-cu12",
     "tensorrt-rtx-cu13",
+    "cuda-bindings",
+    "pycuda",
     "torch",
 )
 

@@ -144,6 +144,7 @@ def _read_outcome(answer: Answered | Failed, times: Path) -> _Outcome | Failed:
 
 def _assemble(manifest: EngineManifest, threads: int, cuda_graph: bool, windows: Sequence[_Window]) -> Measurement:
     latencies, failures, times_ms = [], [], {}
+    graphs = backend(manifest.backend).cuda_graphs
     for window in windows:
         if isinstance(window.outcome, Failed):
             failures.append(MeasurementFailed(window.batch, window.outcome.reason))
@@ -151,7 +152,7 @@ def _assemble(manifest: EngineManifest, threads: int, cuda_graph: bool, windows:
         times_ms[window.batch] = window.outcome.times_ms
         faults = (*window.device.reasons, *_faults(window.outcome.result, manifest.backend))
         found = summarise(window.batch, threads, window.outcome.times_ms, faults)
-        latencies.append(replace(found, cuda_graph=cuda_graph, spans=window.outcome.result.spans))
+        latencies.append(replace(found, cuda_graph=cuda_graph and graphs, spans=window.outcome.result.spans))
     return Measurement(
         latencies=tuple(latencies),
         failures=tuple(failures),

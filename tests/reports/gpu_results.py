@@ -27,6 +27,7 @@ ON_A_GPU: dict[str, Any] = {
         "layer_share": {"int8": 0.5, "fp32": 0.5},
         "reformat_count": 1,
         "reformat_time_share": 0.125,
+        "batch": 64,
     },
     "checks": {
         "agreement": {
@@ -51,7 +52,7 @@ ON_A_GPU: dict[str, Any] = {
 }
 SPANS = {"h2d_ms": 0.021, "compute_ms": 0.412, "d2h_ms": 0.0123, "enqueue_ms": 0.0911}
 TOLD = (
-    "2 layers, 1 of them reformatting (12.5 % of the time)",
+    "2 layers at batch 64, 1 of them reformatting (12.5 % of the time)",
     "against ONNX Runtime, node by node, on the graph it was built from: error 0.00167 of the scores' spread (limit "
     "0.0769), 1 of 64 decisions changed (limit 4)",
     "one image in every row of a batch of 16: equal scores",

@@ -44,24 +44,6 @@ def engine_layers(information: str) -> tuple[EngineLayer, ...]:
     return tuple(_layer(layer, f"layer {index}") for index, layer in enumerate(layers))
 
 
-def io_tensor_names(information: str) -> tuple[str, ...]:
-    """Return the names of an engine's inputs and outputs, in its order.
-
-    Args:
-        information: as for `engine_layers`.
-
-    Raises:
-        InputError: it is not what any TensorRT prints.
-    """
-    engine = _object(_parsed(information), "it")
-    tensors = engine.get("I/O Tensors", engine.get("Bindings"))
-    if not isinstance(tensors, list):
-        return ()
-    return tuple(
-        tensor if isinstance(tensor, str) else _text(_object(tensor, "a tensor"), "Name") for tensor in tensors
-    )
-
-
 def _parsed(information: str) -> Any:
     """Return the JSON value; numbers that are not finite become null, as nothing here reads one."""
     finite = _STRING_OR_NOT_FINITE.sub(lambda found: found[0] if found[0][0] == '"' else "null", information)

@@ -115,6 +115,7 @@ def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
         "model": experiment.model.name or experiment.model.factory or Path(experiment.model.onnx or "").name,
         "dataset": experiment.data.name,
         "backend": engine["backend"],
+        "backend_version": engine["backend_version"],
         "precision": engine["precision"],
         "sparsity": experiment.sparsity if experiment.model.onnx is None else 0.0,
         "seed": experiment.seed,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from contracts.files import sha256_json
 from engines.audit import audit_warnings
 from engines.backend import EngineManifest, GraphKind, Precision
 from engines.making import EngineRequest
@@ -67,9 +68,11 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], backend
     import onnx
 
     from calibration.graphs.lint import lint, refuse_errors
+    from calibration.graphs.tensorrt_cache import activation_scales
 
     graph, reference = parents[0], parents[-1]
-    findings = lint(onnx.load(str(graph.folder / GRAPH)))
+    model = onnx.load(str(graph.folder / GRAPH))
+    findings = lint(model)
     refuse_errors(findings, str(graph.folder / GRAPH))
     request = EngineRequest(
         backend,
@@ -81,8 +84,10 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], backend
     )
     with context.progress.bar(f"building {backend} {precision}", 1) as advance:
         engine = made(request, folder, to_fraction(advance, 1))
+    scales = activation_scales(model)
     return {
         **engine.to_json(),
+        "calibration_sha256": sha256_json(scales) if scales else None,
         "warnings": [
             *graph.manifest["info"].get("warnings", ()),
             *(finding.sentence for finding in findings),

@@ -15,7 +15,7 @@ from contracts.errors import InputError
 from engines.audit import layers_audit
 from engines.macs import Layer
 from engines.tensorrt.inspection.audit import layer_precisions
-from engines.tensorrt.inspection.inspector import engine_layers, io_tensor_names
+from engines.tensorrt.inspection.inspector import engine_layers
 from engines.tensorrt.inspection.layers import UNKNOWN, EngineLayer, TensorForm, datatype_of, format_of, reformat_layers
 from engines.tensorrt.inspection.summary import inspection
 
@@ -98,12 +98,6 @@ def test_the_layers_of_every_version_are_read(path: Path) -> None:
     layers = engine_layers(path.read_text())
     assert [layer.name for layer in layers] == [one if isinstance(one, str) else one["Name"] for one in written]
     assert [(layer.kind, layer.precision, layer.onnx_nodes) for layer in layers] == EXPECTED[path.stem]
-
-
-def test_bindings_and_io_tensors_are_the_same_thing() -> None:
-    assert io_tensor_names((INSPECTED / "trt8_explicit_int8.json").read_text()) == ("input", "scores")
-    assert io_tensor_names((INSPECTED / "trt11_split_fields.json").read_text()) == ("input_0", "output_0")
-    assert io_tensor_names('{"Layers": []}') == ()
 
 
 @pytest.mark.parametrize(("text", "datatype", "layout"), FORMATS, ids=[text or "empty" for text, _, _ in FORMATS])

@@ -106,7 +106,7 @@ def read_results(workspace: Path) -> tuple[StoredResult, ...]:
     """
     paths = sorted(workspace.glob("results/*/*/result.json"))
     if not paths:
-        raise InputError(f"no results in {workspace}: `harness run` makes them")
+        raise InputError(f"no results in {workspace}: `harness run`, `harness eval` and `harness measure` make them")
     return tuple(sorted((read_result(path.parent) for path in paths), key=_age))
 
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--backend", help="Exit with 4 unless this backend builds and runs here; for CI.")
+@click.option("--backend", help="auto or a backend's name: exit with 4 unless it builds and runs here; for CI.")
 @click.option("--precision", help="The same, of this precision of the backend.")
 @click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as one JSON object.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=Path("/"),
-    help="Read /proc, /sys and /etc below this folder: a recorded tree in the machine's place.",
+    help="Read the system's files (/proc, /sys, /etc, …) below this folder: a recorded tree in its place.",
 )
 def doctor(backend: str | None, precision: str | None, as_json: bool, root: Path) -> None:
     """Say what this machine can build and run, what is missing, and the command that installs it."""

@@ -80,7 +80,9 @@ def test_a_workspace_without_results_says_what_makes_them(tmp_path: Path, prepar
     prepare(tmp_path)
     with pytest.raises(InputError) as raised:
         read_results(tmp_path)
-    assert str(raised.value) == f"no results in {tmp_path}: `harness run` makes them"
+    assert (
+        str(raised.value) == f"no results in {tmp_path}: `harness run`, `harness eval` and `harness measure` make them"
+    )
 
 
 def truncated(text: str) -> str:

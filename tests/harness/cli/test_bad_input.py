@@ -72,7 +72,7 @@ def usage(ended: Ended) -> str:
         (["measure", "--batch", "0"], "measure.batch.0: Input should be greater than or equal to 1, got 0"),
         (["measure", "--batch", "1,-2"], "measure.batch.1: Input should be greater than or equal to 1, got -2"),
         (["measure", "--profile", "nonsense"], "unknown profile 'nonsense'; known: ci, mlperf, quick"),
-        (["report"], "no results in runs/digits: `harness run` makes them"),
+        (["report"], "no results in runs/digits: `harness run`, `harness eval` and `harness measure` make them"),
         (["report", "--workspace", "nowhere"], "no results in nowhere"),
         (["run", "--set", "seed=-1", "--set", "measure.batch=0", "--set", "train.epoch=3"], "(built in): "),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,8 @@ from harness.attacks.fgsm import FGSM
 from harness.attacks.losses import dlr
 from harness.attacks.pgd import PGD
 from harness.attacks.registry import attack, needs_gradient
+from harness.data import digits
+from harness.data.dataset import Location
 from tests.harness.attacks.linear_models import labels_of, linear, pixels
 
 SHAPE = (2, 3, 4)
@@ -70,24 +73,26 @@ class Waves(nn.Module):
 
 
 @cache
-def digits() -> tuple[nn.Module, Tensor, Tensor]:
-    """Return a small net trained on the digits, and 100 test images with the labels it gives them."""
-    sklearn_datasets = pytest.importorskip("sklearn.datasets")
-    table, answers = sklearn_datasets.load_digits(return_X_y=True)
-    images = torch.tensor(table, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
-    labels = torch.tensor(answers)
+def trained_on_digits() -> tuple[nn.Module, Tensor, Tensor]:
+    """Return a small net, and 100 test images with the labels that it gives them."""
+    if find_spec("sklearn") is None:
+        pytest.skip("scikit-learn, which carries the digits, is not installed")
+    data = digits.find(Location()).read()
+    images, labels = torch.from_numpy(data.train.images[:1380]), torch.from_numpy(data.train.labels[:1380])
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(
             nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 10)
         )
-        optimizer = torch.optim.Adam(model.parameters(), 0.01)
-        for _ in range(5):
-            for batch in torch.randperm(1500).reshape(-1, 60):
-                optimizer.zero_grad()
-                cross_entropy(model(images[batch]), labels[batch]).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-    return model, images[1500:1600], labels_of(model, images[1500:1600])
+        parameters = list(model.parameters())
+        for _ in range(10):
+            for batch in torch.randperm(len(images)).reshape(-1, 60):
+                loss = cross_entropy(model(images[batch]), labels[batch])
+                with torch.no_grad():  # by hand: importing torch's optimizers takes longer than all of this
+                    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                        parameter.sub_(gradient, alpha=0.3)
+    seen = torch.from_numpy(data.test.images[:100])
+    return model, seen, labels_of(model, seen)
 
 
 @settings(max_examples=60, deadline=None)
@@ -214,30 +219,39 @@ def test_it_starts_on_the_ball_s_surface_and_asks_about_the_start_and_each_step(
     assert (offsets.mean(1) < 0.08).all(), "a start is a random point, not a corner"
 
 
-def test_the_first_step_is_two_epsilon_long_and_the_second_has_momentum() -> None:
-    # One slope everywhere: from -d below the image the first step ends at +epsilon, and so does the second.
-    model, images = linear((1, 1, 1), classes=2, seed=1), torch.full((1, 1, 1, 1), 0.5)
-    labels = labels_of(model, images)
-    weight = model.get_parameter("1.weight").detach()
-    way = float((weight[1 - labels] - weight[labels]).sign())
-    shown: list[float] = []
-
-    def judge(adversarial: Tensor, rows: Tensor) -> Tensor:
-        shown.append(float(adversarial) - 0.5)
-        return torch.zeros(len(rows), dtype=torch.bool)
-
-    attacked(APGDCE(steps=3), model, images, labels, judge=judge)
-    assert abs(shown[0]) == pytest.approx(0.1), "one pixel: the surface is its two ends"
-    assert shown[1:] == pytest.approx([0.1 * way] * 3)
-
-
 class Valley(nn.Module):
-    """Two classes of a single pixel; the loss is largest at 0.53 and falls linearly on both sides."""
+    """Two classes of a single pixel; the loss has its maximum at 0.53 and falls linearly on both sides."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits."""
         height = -(images.flatten(1)[:, 0] - 0.53).abs() - 1
         return torch.stack([-height, height], 1)
+
+
+def points_of(way: APGD, image: float, start_id: int) -> list[float]:
+    """Return every point that an image of the valley comes by, in order."""
+    shown: list[float] = []
+
+    def judge(adversarial: Tensor, rows: Tensor) -> Tensor:
+        shown.append(float(adversarial))
+        return torch.zeros(len(rows), dtype=torch.bool)
+
+    label, ids = torch.tensor([0]), torch.tensor([start_id])
+    attacked(way, Valley(), torch.full((1, 1, 1, 1), image), label, ids=ids, judge=judge)
+    return shown
+
+
+def test_the_first_step_is_two_epsilon_long_and_the_later_ones_have_momentum() -> None:
+    paths = {round(path[0], 3): path[:5] for path in (points_of(APGDCE(), 0.5, start) for start in range(8))}
+    # Each step: 3/4 of the way to the end of the ball on the maximum's side, and 1/4 of the step before.
+    assert paths[0.6] == pytest.approx([0.6, 0.4, 0.5, 0.6, 0.475])
+    assert paths[0.4] == pytest.approx([0.4, 0.6, 0.5, 0.55, 0.45])
+
+
+def test_after_a_checkpoint_it_goes_on_from_its_best_point_with_half_the_step() -> None:
+    # Of so few steps each ends at a checkpoint. The one from 0.55 to 0.45 does not raise the loss: the next is half as
+    # long, from 0.55 again, to 0.55 - 0.75 * 0.1, and what is left of the step before is (0.55 - 0.55) / 4.
+    assert points_of(APGDCE(steps=5), 0.5, 0) == pytest.approx([0.4, 0.6, 0.5, 0.55, 0.45, 0.475])
 
 
 def test_steps_shrink_until_a_narrow_maximum_is_found() -> None:
@@ -256,20 +270,19 @@ def test_steps_shrink_until_a_narrow_maximum_is_found() -> None:
 
 
 def test_no_weaker_than_pgd_and_fgsm_on_a_trained_net() -> None:
-    model, images, labels = digits()
+    model, images, labels = trained_on_digits()
 
     def standing(way: Attack) -> int:
-        return int((labels_of(model, attacked(way, model, images, labels, epsilon=0.06)) == labels).sum())
+        return int((labels_of(model, attacked(way, model, images, labels)) == labels).sum())
 
     fgsm, pgd = standing(FGSM()), standing(PGD(steps=20))
-    ce, ratio, targeted = (standing(kind(steps=50)) for kind in KINDS)
-    assert 0 < ce <= pgd <= fgsm < 100
-    assert ratio <= fgsm
-    assert targeted <= min(ce, ratio)
+    assert 0 < pgd <= fgsm < 90, "the case must be neither too easy nor too hard"
+    for kind in KINDS:
+        assert standing(kind()) <= pgd
 
 
 def test_its_losses_are_no_smaller_than_pgd_s() -> None:
-    model, images, labels = digits()
+    model, images, labels = trained_on_digits()
     reached = losses(model, attacked(APGDCE(), model, images, labels, epsilon=0.03), labels)
     pgd = losses(model, attacked(PGD(steps=20), model, images, labels, epsilon=0.03), labels)
     assert reached.mean() >= pgd.mean()
@@ -418,11 +431,11 @@ def test_bad_hyper_parameters_are_refused_in_one_sentence(wrong: dict[str, Any])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epsilon", [0.03, 0.06])
+@pytest.mark.parametrize("epsilon", [0.05, 0.1])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_weaker_than_the_authors_own(kind: type[APGD], epsilon: float) -> None:
     peer = pytest.importorskip("pyautoattack.autopgd_base")
-    model, images, labels = digits()
+    model, images, labels = trained_on_digits()
     own = labels_of(model, attacked(kind(), model, images, labels, epsilon=epsilon)) == labels
     shared = {"eps": epsilon, "n_iter": 100, "n_restarts": 1, "seed": 3, "device": "cpu"}
     if kind is APGDT:

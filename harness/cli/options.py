@@ -137,7 +137,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 again_option = click.option("--again", is_flag=True, help="Do it even if it is up to date.")
 valid_option = click.option("--require-valid", is_flag=True, help="Exit 3 if a measurement is not valid.")
 eval_options = (
-    click.option("--attack", type=ListOf(str, "attack"), help="fgsm, pgd, apgd-ce, apgd-dlr, apgd-t, noise; default the experiment's."),
+    click.option(
+        "--attack",
+        type=ListOf(str, "attack"),
+        help="fgsm, pgd, apgd-ce, apgd-dlr, apgd-t, noise; default the experiment's.",
+    ),
     click.option("--epsilon", type=ListOf(float, "number"), help="Radii in [0, 1] of the pixel range."),
     click.option("--arms", type=ListOf(str, "arm"), help="transfer, loop."),
     click.option("--samples", type=click.IntRange(min=1), help="The first N images of the test split."),

@@ -125,9 +125,12 @@ class Engine(ABC):
         del images
         return None
 
-    def _check(self, images: Array) -> None:
+    def _check_active(self) -> None:
         if not self._active:
             raise InputError("the engine is not active: use it in a with-statement")
+
+    def _check(self, images: Array) -> None:
+        self._check_active()
         if images.ndim != 4 or images.shape[1:] != self.input_shape or images.dtype != np.float32:
             raise InputError(
                 f"the engine takes float32 images of shape (n, {', '.join(map(str, self.input_shape))}), "

@@ -85,6 +85,9 @@ def bindings(flavour: Flavour) -> Bindings:
 
     try:
         module = import_module(flavour.module)
+    except ModuleNotFoundError as error:
+        lacks = "is not installed" if error.name == flavour.module else f"does not import ({error})"
+        raise MissingDependencyError(f"{flavour.module} {lacks}; {_remedy(flavour)}") from error
     except Exception as error:  # its libraries' loader raises what it likes
         raise MissingDependencyError(f"{flavour.module} does not import ({error}); {_remedy(flavour)}") from error
     if not hasattr(module, "__version__"):  # a folder of that name, or type stubs without the package

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.errors import HarnessError, InputError, MissingDependencyError
 from harness.waiting import as_deployed
 
 FINAL_EVENTS = {"result", "failed"}
 EXIT_GRACE_S = 5.0
 LONGEST_LINE = 1 << 26
+
+_ERRORS: Mapping[int, type[HarnessError]] = {error.exit_code: error for error in (InputError, MissingDependencyError)}
 
 OnProgress = Callable[[float], None]
 
@@ -42,6 +45,11 @@ class Failed:
 
     reason: str
     exit_code: int | None = None
+
+    def error(self, reason: str) -> HarnessError | None:
+        """Return the user's error with that exit code, worded by the caller; None where it was no user's."""
+        kind = _ERRORS.get(self.exit_code or 0)
+        return None if kind is None else kind(reason)
 
 
 class _UnusableError(Exception):

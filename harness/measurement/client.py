@@ -114,9 +114,11 @@ def measure_engine(
 
 def _refuse_what_nothing_takes(windows: Sequence[_Window]) -> None:
     """Turn a request of which nothing was measured, by the user's own doing, into an error."""
-    refused = [window.outcome for window in windows if isinstance(window.outcome, Failed) and window.outcome.exit_code]
-    if len(refused) == len(windows):
-        raise InputError(refused[0].reason)
+    outcomes = [window.outcome for window in windows]
+    refused = [outcome.error(outcome.reason) for outcome in outcomes if isinstance(outcome, Failed)]
+    errors = [error for error in refused if error is not None]
+    if len(errors) == len(windows):
+        raise errors[0]
 
 
 def _measure_batch(job: Job, deadline_s: float, advance: Callable[[float], None]) -> _Window:

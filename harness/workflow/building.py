@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
-from contracts.errors import HarnessError, InputError, MissingDependencyError
+from contracts.errors import HarnessError, InputError
 from engines.backend import Report
 from engines.making import EngineRequest, MadeEngine, make_engine
 from engines.registry import building_backend, options
@@ -16,8 +15,6 @@ from harness.child.asking import Failed, ask_child
 WORKER = (sys.executable, "-m", "harness.workflow.build_worker")
 DEADLINE_S = 4 * 3600.0
 """Builders on small boards take minutes for a network and an hour for a large one."""
-
-_ERRORS: Mapping[int, type[HarnessError]] = {error.exit_code: error for error in (InputError, MissingDependencyError)}
 
 
 def made(request: EngineRequest, folder: Path, report: Report) -> MadeEngine:
@@ -41,10 +38,7 @@ def made(request: EngineRequest, folder: Path, report: Report) -> MadeEngine:
 
 
 def _failure(failed: Failed, who: str) -> HarnessError:
-    kind = _ERRORS.get(failed.exit_code or 0)
-    if kind is not None:
-        return kind(failed.reason.removeprefix("failed: "))
-    return InputError(
+    return failed.error(failed.reason.removeprefix("failed: ")) or InputError(
         f"{who} {failed.reason}: free memory, try other options or another precision, and report the graph to the "
         "project if that does not help"
     )

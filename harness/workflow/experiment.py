@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -167,6 +167,8 @@ class Finetune(Learning):
 
 class Build(Section):
     """Which engines, how many more are built of each to see how far they differ, and each backend's own options."""
+
+    SECTIONS: ClassVar[tuple[str, ...]] = backends.NAMES
 
     precision: Precisions = ("int8",)
     backend: Backends = (backends.AUTO,)

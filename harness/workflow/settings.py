@@ -191,4 +191,5 @@ def _sentence(error: ValidationError, schema: type[BaseModel]) -> str:
     for part in place[:-1]:
         section = section.model_fields[part].annotation
     known = [name for name, field in section.model_fields.items() if field.repr]  # the others are no keys of a file
+    known += getattr(section, "SECTIONS", ())
     return f"unknown key {address}{nearest(place[-1], known) or ';'} known here: {', '.join(known)}"

@@ -19,8 +19,8 @@ def layer_times_ms(
     """Return the median time of every layer in milliseconds, by its name and in the order in which they ran.
 
     A profiler slows inference down, and TensorRT documents no way to take one off. It is asked to, and the profiler
-    stops listening, but give this a context of its own and measure no latency with that context. The bindings keep the
-    profiler alive as long as the context.
+    stops listening, but measure no latency with that context afterwards. The bindings keep the profiler alive as long
+    as the context.
 
     Args:
         trt: the module that the context comes from, `tensorrt` or `tensorrt_rtx`.

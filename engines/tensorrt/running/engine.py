@@ -8,14 +8,12 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from contracts.errors import InputError
 from engines.backend import EngineManifest
@@ -24,56 +22,17 @@ from engines.cuda.device import Device
 from engines.cuda.implementations import open_device
 from engines.engine import Array, Engine, LoadOptions, Spans
 from engines.tensorrt import versions
-from engines.tensorrt.flavour import Bindings, Flavour, begun, bindings, possibly
+from engines.tensorrt.flavour import Flavour, bindings
 from engines.tensorrt.inspection.inspector import engine_layers
 from engines.tensorrt.inspection.layers import EngineLayer, of_profile
-from engines.tensorrt.messages import Messages
-from engines.tensorrt.running.profiles import Profile, profile_of, refuse_batch, rows_of_a_run
+from engines.tensorrt.running.loaded_plan import load_plan
+from engines.tensorrt.running.profiles import profile_of, refuse_batch, rows_of_a_run
 
 if TYPE_CHECKING:
     import tensorrt
 
-_NUMPY_TYPES = {"FLOAT": np.float32, "HALF": np.float16, "INT32": np.int32, "INT8": np.int8, "UINT8": np.uint8}
-"""By TensorRT's own names: its own mapping (`nptype`) fails under newer NumPy in old versions."""
-
-
 _ALIGNMENT = 256
 """TensorRT's kernels may read and write vectors, so it asks for addresses that are multiples of this."""
-
-
-@dataclass(frozen=True)
-class LoadedPlan:
-    """A deserialized plan. The attributes are freed in their order, and the runtime must outlive its engine.
-
-    Attributes:
-        engine: TensorRT's engine.
-        runtime: TensorRT's runtime.
-        messages: what was said meanwhile and will be.
-    """
-
-    engine: tensorrt.ICudaEngine
-    runtime: tensorrt.Runtime
-    messages: Messages
-
-
-def load_plan(trt: Bindings, flavour: Flavour, path: Path, manifest: EngineManifest) -> LoadedPlan:
-    """Deserialize a plan; a CUDA context must be current.
-
-    Raises:
-        InputError: TensorRT refuses it.
-        MissingDependencyError: CUDA cannot begin here.
-    """
-    messages = Messages(trt)
-    versions.prepare_plugins(trt, messages.logger)
-    runtime = begun(lambda: trt.Runtime(messages.logger), flavour, lambda: messages.reason)
-    if manifest.options.get("version_compatible"):
-        runtime.engine_host_code_allowed = True  # such a plan brings its own runtime
-    if (core := manifest.options.get("dla_core")) is not None:
-        runtime.DLA_core = core
-    engine = possibly(runtime.deserialize_cuda_engine(path.read_bytes()))
-    if engine is None:
-        raise InputError(f"{path} is no engine for {manifest.backend} {trt.__version__}: {messages.reason}")
-    return LoadedPlan(engine, runtime, messages)
 
 
 class TensorRTEngine(Engine):
@@ -185,13 +144,14 @@ class TensorRTEngine(Engine):
             # TensorRT frees memory of the context that is current, so its objects go before the device.
             undo.callback(self._drop)
             self._plan = load_plan(self._trt, self._flavour, self._path, self._manifest)
-            self._images, self._scores = self._tensor_names()
-            self._profiles = self._profiles_of_the_plan()
+            self._images = self._plan.tensor_of(self._trt.TensorIOMode.INPUT)
+            self._scores = self._plan.tensor_of(self._trt.TensorIOMode.OUTPUT)
+            self._profiles = self._plan.profiles_of(self._images)
             self.rows = rows_of_a_run(self.options.batch_size, self._profiles)
             self._stream = self._device.stream()
             self._context = self._new_context(self.rows)
-            self._output_type = self._numpy_type(self._scores)
-            if self._numpy_type(self._images) != np.float32:
+            self._output_type = self._plan.numpy_type_of(self._scores)
+            if self._plan.numpy_type_of(self._images) != np.float32:
                 raise InputError(f"{self._path} takes {self._images} in another type than float32: build it again")
             self._input = self._device.allocate(4 * self.rows * int(np.prod(self.input_shape)))
             output_bytes = np.dtype(self._output_type).itemsize * self.rows * self.classes
@@ -287,33 +247,7 @@ class TensorRTEngine(Engine):
         pinned[...] = images
         return pinned
 
-    def _check_active(self) -> None:
-        if not self._active:
-            raise InputError("the engine is not active: use it in a with-statement")
-
     def _check_bindable(self, images: Array) -> None:
         self._check(images)
         if len(images) != self.rows:
             raise refuse_batch(len(images), self._profiles, self._manifest.backend)
-
-    def _tensor_names(self) -> tuple[str, str]:
-        engine, mode = self._plan.engine, self._trt.TensorIOMode
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        (images,) = (name for name in names if engine.get_tensor_mode(name) == mode.INPUT)
-        (scores,) = (name for name in names if engine.get_tensor_mode(name) == mode.OUTPUT)
-        return images, scores
-
-    def _profiles_of_the_plan(self) -> Sequence[Profile]:
-        engine = self._plan.engine
-        shapes = [
-            engine.get_tensor_profile_shape(self._images, index) for index in range(engine.num_optimization_profiles)
-        ]
-        return [(smallest[0], tuned[0], largest[0]) for smallest, tuned, largest in shapes]
-
-    def _numpy_type(self, tensor: str) -> npt.DTypeLike:
-        name = self._plan.engine.get_tensor_dtype(tensor).name
-        if name not in _NUMPY_TYPES:
-            raise InputError(
-                f"{self._path}: {tensor} is {name}, which NumPy lacks: export the graph with float32 there"
-            )
-        return _NUMPY_TYPES[name]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.errors import InputError, MissingDependencyError
 from harness.child.asking import Answered, Failed, ask_child
 
 pytestmark = pytest.mark.core
@@ -31,6 +32,15 @@ print(json.dumps({"event": "result", "result": x + 1}))
 def test_a_child_that_never_reads_its_request_is_heard_all_the_same(tmp_path: Path) -> None:
     program = """import os; os.close(0); print('{"event": "failed", "reason": "no"}')"""
     assert _ask(tmp_path, program) == (Failed("failed: no"), [])
+
+
+def test_a_users_error_keeps_its_kind(tmp_path: Path) -> None:
+    for code, kind in ((2, InputError), (4, MissingDependencyError), (70, None), (None, None)):
+        event = {"event": "failed", "reason": "no", "exit_code": code}
+        answer, _ = _ask(tmp_path, f"import json; print(json.dumps({event!r}))")
+        assert isinstance(answer, Failed) and answer.exit_code == code
+        error = answer.error("in a sentence")
+        assert error is None if kind is None else type(error) is kind and str(error) == "in a sentence"
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,7 @@ def test_the_last_override_counts() -> None:
     ("override", "sentence"),
     [
         ("train.epoch=3", "unknown key train.epoch; did you mean 'epochs'?"),
+        ("build.tensort.tf32=true", "unknown key build.tensort; did you mean 'tensorrt'?"),
         ("train.zzz=3", "unknown key train.zzz; known here: epochs, "),
         ("trian.epochs=3", "unknown key trian; did you mean 'train'?"),
         ("train=3", "train: Input should be a valid dictionary"),

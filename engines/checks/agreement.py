@@ -20,7 +20,8 @@ from engines.engine import Array
 
 # How far an engine may be from its reference before its graph's own roundings are counted. Measured were the six
 # networks of the zoo, trained, and five of them untrained, on OpenVINO, ONNX Runtime and torch on an x86-64 CPU; FP16
-# as ONNX Runtime runs a typed graph. The largest errors are named below. Of the faults that were planted in one
+# as ONNX Runtime runs a typed graph (`python benchmarks/agreement.py` prints the untrained part but FP16). The largest
+# errors are named below. Of the faults that were planted in one
 # layer of these networks (a scale doubled, a weight transposed, a residual dropped), the smallest error was 0.105.
 _LIMITS: Mapping[Precision, float] = {
     "fp32": 0.005,  # 2.4e-6; the rest is for TF32, whose significand is as long as FP16's, and Winograd convolutions

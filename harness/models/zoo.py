@@ -79,9 +79,7 @@ class InceptionBlock(nn.Module):
         self.one = _convolution(channels, width, 1)
         self.three = _convolution(channels, width, 3)
         self.five = nn.Sequential(_convolution(channels, width, 3), _convolution(width, width, 3))
-        # OpenVINO 2026.4 computes INT8 pools wrongly that count their padding.
-        pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-        self.pooled = nn.Sequential(pool, _convolution(channels, width, 1))
+        self.pooled = nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), _convolution(channels, width, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (batch, 4 * width, height, width)."""

@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce and Hein 2020, arXiv 2003.01690), Linf: gradient ascent that finds its own step sizes.
+"""Auto-PGD (Croce and Hein 2020, arXiv 2003.01690), Linf and L2: gradient ascent that finds its own step sizes.
 
 Where the authors' code and their paper differ, this follows the paper: a step is halved where *fewer* than `rho` of the
 steps raised the loss; the first step is compared with the start; the step after a return to the best point with that
@@ -8,28 +8,27 @@ point.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from contracts.errors import InputError
 from harness.attacks.ascent import Ascent
-from harness.attacks.ball import random_start
+from harness.attacks.attack import Attack
 from harness.attacks.losses import cross_entropy, dlr, targeted_dlr
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.attacks.attack import Model, Target
+    from harness.attacks.ball import Ball
+    from harness.attacks.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD(ABC):
-    """What the three attacks share; each says which loss it climbs.
+class APGD(Attack):
+    """Auto-PGD on the cross-entropy.
 
-    Every point that it comes by counts, the start included. Without a judge the model decides: of the points that the
-    model got wrong, the one with the largest loss is returned. With a judge, an image that fooled it is attacked no
-    further and returned as it was then. An image that fooled nothing is returned at its largest loss.
+    Every point that it comes by counts, the start included: an image that fooled the target is attacked no further and
+    returned as it was then. Any other is returned at its largest loss.
 
     Attributes:
         steps: gradient steps a start; each costs one gradient, and the start one more.
@@ -37,8 +36,7 @@ class APGD(ABC):
         rho: share of the steps between two checkpoints that must raise the loss, or the step is halved.
     """
 
-    needs_gradient: ClassVar[bool] = True
-    name: ClassVar[str]
+    name: ClassVar[str] = "apgd-ce"
 
     steps: int = 100
     restarts: int = 1
@@ -51,48 +49,35 @@ class APGD(ABC):
         if not 0.0 <= self.rho <= 1.0:
             raise InputError(f"{section}: rho must be between 0 and 1, got {self.rho}")
 
-    @abstractmethod
     def losses(self, logits: Tensor, aims: Tensor) -> Tensor:
         """Return what is to grow, shape (m,), of logits (m, classes) and rows (m, …) of an element of `aims`."""
+        return cross_entropy(logits, aims[:, 0])
 
-    def aims(self, model: Model, images: Tensor, labels: Tensor) -> list[Tensor]:
+    def aims(self, target: Target, images: Tensor, labels: Tensor) -> list[Tensor]:
         """Return what each group of restarts aims at: int64, shape (n, 1 or more), an image's label in column 0."""
-        del model, images
+        del target, images
         return [labels[:, None]]
 
-    def __call__(
-        self, target: Target, images: Tensor, labels: Tensor, *, epsilon: float, image_ids: Tensor, seed: int
-    ) -> Tensor:
+    def run(self, target: Target, images: Tensor, labels: Tensor, ball: Ball, image_ids: Tensor, seed: int) -> Tensor:
         """Attack a batch; see `Attack`."""
         import torch
 
         found = images.clone()
         found_loss = torch.full((len(images),), -math.inf, device=images.device)
         standing = torch.arange(len(images), device=images.device)
-        runs = [aims for aims in self.aims(target.model, images, labels) for _ in range(self.restarts)]
+        runs = [aims for aims in self.aims(target, images, labels) for _ in range(self.restarts)]
         for run, aims in enumerate(runs):
             if len(standing) == 0:
                 break
             clean = images[standing]
-            start = _start(clean, epsilon, image_ids[standing.to(image_ids.device)], seed + run)
-            ascent = Ascent(target, self.losses, clean, aims[standing], standing, start, epsilon)
+            start = ball.random_surface_point(clean, image_ids[standing], seed, run)
+            ascent = Ascent(target, self.losses, clean, aims[standing], standing, start, ball)
             summit = ascent.run(self.steps, self.rho)
             better = summit.fooled | (summit.losses > found_loss[standing])
             found[standing[better]] = summit.images[better]
             found_loss[standing[better]] = summit.losses[better]
             standing = standing[~summit.fooled]
         return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class APGDCE(APGD):
-    """Auto-PGD on the cross-entropy."""
-
-    name: ClassVar[str] = "apgd-ce"
-
-    def losses(self, logits: Tensor, aims: Tensor) -> Tensor:
-        """Return the cross-entropy; see `APGD.losses`."""
-        return cross_entropy(logits, aims[:, 0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,21 +113,11 @@ class APGDT(APGD):
         """Return the targeted difference of logits ratio; see `APGD.losses`."""
         return targeted_dlr(logits, aims[:, 0], aims[:, 1])
 
-    def aims(self, model: Model, images: Tensor, labels: Tensor) -> list[Tensor]:
+    def aims(self, target: Target, images: Tensor, labels: Tensor) -> list[Tensor]:
         """Return label and target of every image, target after target; see `APGD.aims`."""
         import torch
 
-        with torch.no_grad():
-            logits = model(images).float()
+        logits = target.model.logits(images)
         wrong = logits.scatter(1, labels[:, None], -math.inf)
         targets = wrong.topk(min(self.targets, logits.shape[1] - 1), dim=1).indices
         return [torch.stack([labels, targets[:, rank]], dim=1) for rank in range(targets.shape[1])]
-
-
-def _start(images: Tensor, epsilon: float, image_ids: Tensor, seed: int) -> Tensor:
-    """Return a random point on the ball's surface: at least one value of each image moves by all of epsilon."""
-    import torch
-
-    noise = random_start(torch.full_like(images, 0.5), 0.5, image_ids, seed) - 0.5  # uniform, and not clipped
-    largest = noise.abs().amax(dim=(1, 2, 3), keepdim=True)
-    return (images + epsilon * noise / (largest + 1e-12)).clamp_(0.0, 1.0)

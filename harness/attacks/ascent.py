@@ -6,18 +6,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.attacks.ball import project
 from harness.attacks.step_sizes import StepSizes, checkpoints
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.attacks.attack import Target
+    from harness.attacks.ball import Ball
+    from harness.attacks.target import Target
 
 Losses = Callable[["Tensor", "Tensor"], "Tensor"]
 """Logits (m, classes) and what each image aims at (m, 1 or more), its label first, to what is to grow (m,)."""
 
 _MOMENTUM = 0.75
+
+_OF_EACH_IMAGE = (
+    "_images",
+    "_aims",
+    "_rows",
+    "_places",
+    "_current",
+    "_gradient",
+    "_previous",
+    "_best",
+    "_best_gradient",
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,7 @@ class Summit:
     Attributes:
         images: float32, shape (n, channels, height, width).
         losses: float, shape (n,): there.
-        fooled: shape (n,): which of them fooled the judge or, where there is none, the model.
+        fooled: shape (n,): which of them fooled the target.
     """
 
     images: Tensor
@@ -36,25 +48,25 @@ class Summit:
 
 
 class Ascent:
-    """Images on their way up, all at the same step; one that fooled a judge leaves."""
+    """Images on their way up, all at the same step; one that fooled the target leaves."""
 
     def __init__(
-        self, target: Target, losses: Losses, images: Tensor, aims: Tensor, rows: Tensor, start: Tensor, epsilon: float
+        self, target: Target, losses: Losses, images: Tensor, aims: Tensor, rows: Tensor, start: Tensor, ball: Ball
     ) -> None:
         """Stand at the start.
 
         Args:
-            target: the model to differentiate and, perhaps, a judge.
+            target: gives gradients, and says what losses are of and who is fooled.
             losses: what is to grow.
             images: clean, float32, shape (n, channels, height, width), at least one.
             aims: int64, shape (n, 1 or more), an image's label in column 0.
-            rows: int64, shape (n,): the images' rows in the attacked batch, which the judge knows them by.
+            rows: int64, shape (n,): the images' rows in the attacked batch, which the target knows them by.
             start: in the shape of the images, inside the ball and inside [0, 1].
-            epsilon: radius of the ball, in pixel units.
+            ball: around the images.
         """
         import torch
 
-        self._target, self._losses, self._epsilon = target, losses, epsilon
+        self._target, self._losses, self._ball = target, losses, ball
         self._images, self._aims, self._rows = images, aims, rows
         self._current = self._previous = self._best = start
         self._gradient = self._best_gradient = torch.zeros_like(start)
@@ -64,16 +76,16 @@ class Ascent:
 
     def run(self, steps: int, rho: float) -> Summit:
         """Climb; `steps` and `rho` as in `APGD`."""
-        sizes = StepSizes(len(self._rows), 2 * self._epsilon, rho, device=self._images.device)
+        sizes = StepSizes(len(self._rows), 2 * self._ball.epsilon, rho, device=self._images.device)
         halvings = checkpoints(steps)
         for step in range(steps + 1):
             if step > 0:
                 self._move(sizes.sizes, _MOMENTUM if step > 1 else 1.0)
-            if self._target.judge is not None:
-                self._ask(self._target.judge(self._current, self._rows), sizes)
+            losses, won = self._observe()
+            if won.any():
+                losses = self._leave(won, losses, sizes)
                 if len(self._rows) == 0:
                     return self._summit
-            losses = self._differentiate()
             better = sizes.observe(losses)
             self._best = _where(better, self._current, self._best)
             self._best_gradient = _where(better, self._gradient, self._best_gradient)
@@ -81,46 +93,36 @@ class Ascent:
                 back = sizes.halve()
                 self._current = _where(back, self._best, self._current)
                 self._gradient = _where(back, self._best_gradient, self._gradient)
-        unfooled = ~self._summit.fooled[self._places]
-        self._reach(unfooled, self._best, sizes.best)
+        self._reach(slice(None), self._best, sizes.best)
         return self._summit
 
     def _move(self, sizes: Tensor, weight: float) -> None:
-        """Step along the gradient's sign, with what is left of the step before."""
+        """Step along the gradient, with what is left of the step before."""
         here = self._current
-        stepped = project(here + sizes[:, None, None, None] * self._gradient.sign(), self._images, self._epsilon)
+        stepped = self._ball.project(
+            here + sizes[:, None, None, None] * self._ball.direction(self._gradient), self._images
+        )
         moved = here + weight * (stepped - here) + (1 - weight) * (here - self._previous)
-        self._previous, self._current = here, project(moved, self._images, self._epsilon)
+        self._previous, self._current = here, self._ball.project(moved, self._images)
 
-    def _ask(self, won: Tensor, sizes: StepSizes) -> None:
-        """Take the judge's answer: what fooled it stays where it is."""
-        if not won.any():
-            return
-        self._reach(won, self._current, sizes.best)
+    def _observe(self) -> tuple[Tensor, Tensor]:
+        """Return the losses here and which images fooled the target, shape (m,), and keep the gradient."""
+        logits, self._gradient = self._target.gradient(self._current, lambda found: self._losses(found, self._aims))
+        logits, won = self._target.look(self._current, self._aims[:, 0], self._rows, logits)
+        return self._losses(logits, self._aims), won
+
+    def _leave(self, won: Tensor, losses: Tensor, sizes: StepSizes) -> Tensor:
+        """Leave those who fooled the target where they are; return the losses of the others."""
+        self._reach(won, self._current, losses)
         self._summit.fooled[self._places[won]] = True
         kept = ~won
         sizes.keep(kept)
-        for name in ("_images", "_aims", "_rows", "_places", "_current", "_previous", "_best", "_best_gradient"):
+        for name in _OF_EACH_IMAGE:
             setattr(self, name, getattr(self, name)[kept])
+        return losses[kept]
 
-    def _differentiate(self) -> Tensor:
-        """Return the losses, shape (m,), and keep their gradient and, without a judge, what the model got wrong."""
-        import torch
-
-        with torch.enable_grad():
-            variable = self._current.detach().requires_grad_()
-            logits = self._target.model(variable).float()
-            losses = self._losses(logits, self._aims)
-            (self._gradient,) = torch.autograd.grad(losses.sum(), variable)
-        losses = losses.detach()
-        if self._target.judge is None:
-            wrong = logits.argmax(1) != self._aims[:, 0]
-            self._reach(wrong & ~(losses <= self._summit.losses), self._current, losses)
-            self._summit.fooled[wrong] = True
-        return losses
-
-    def _reach(self, these: Tensor, images: Tensor, losses: Tensor) -> None:
-        """Put these of the images still climbing, a mask (m,), at the summit."""
+    def _reach(self, these: Tensor | slice, images: Tensor, losses: Tensor) -> None:
+        """Put these of the images still climbing, a mask (m,) or all, at the summit."""
         places = self._places[these]
         self._summit.images[places] = images[these]
         self._summit.losses[places] = losses[these]

@@ -2,89 +2,211 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
 import numpy.typing as npt
+
+from contracts.errors import InputError
+from harness.attacks.ball import Ball, Norm
+from harness.attacks.victim import FunctionVictim, Victim
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Model = Callable[["Tensor"], "Tensor"]
-"""Images (n, channels, height, width) in [0, 1] to logits (n, classes), differentiable."""
+    from harness.attacks.differentiable import Model
+    from harness.attacks.target import Target
 
-Judge = Callable[["Tensor", "Tensor"], "Tensor"]
-"""Adversarial images (m, …) and their rows (m,) in the attacked batch to a mask (m,): which fooled the target."""
+Array = npt.NDArray[Any]
+Images = TypeVar("Images", "Tensor", Array)
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is attacked, and how success is seen.
+class Attack(ABC):
+    """An attack along a model's gradients; a frozen dataclass whose fields are settings of the experiment file.
 
     Attributes:
-        model: gives the gradients.
-        judge: asked about every iterate, where there is one; an image that fooled its target is attacked no further.
+        name: in the experiment file.
+        needs_gradient: whether it needs a differentiable model.
     """
 
-    model: Model
-    judge: Judge | None = None
-
-
-class Attack(Protocol):
-    """An attack along a model's gradients; a frozen dataclass whose fields are settings of the experiment file."""
-
-    needs_gradient: ClassVar[bool]
-
-    def __call__(
-        self, target: Target, images: Tensor, labels: Tensor, *, epsilon: float, image_ids: Tensor, seed: int
-    ) -> Tensor:
-        """Return adversarial images.
-
-        Args:
-            target: the model to differentiate and, perhaps, a judge.
-            images: float32, shape (n, channels, height, width), in [0, 1].
-            labels: int64, shape (n,).
-            epsilon: radius of the Linf ball, in pixel units.
-            image_ids: int64, shape (n,): places in the data set, which random draws depend on.
-            seed: of all random draws.
-
-        Returns:
-            float32, same shape, inside the ball and inside [0, 1].
-        """
-        ...
-
-
-BlackBoxJudge = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]
-"""As `Judge`, of NumPy arrays."""
-
-
-class BlackBoxAttack(Protocol):
-    """An attack that only asks its target; on NumPy arrays, so that a board without torch can run it."""
-
-    needs_gradient: ClassVar[bool]
+    name: ClassVar[str]
+    needs_gradient: ClassVar[bool] = True
 
     def __call__(
         self,
-        judge: BlackBoxJudge | None,
-        images: npt.NDArray[Any],
-        labels: npt.NDArray[Any],
+        target: Target | Model,
+        images: Tensor,
+        labels: Tensor,
         *,
         epsilon: float,
-        image_ids: npt.NDArray[Any],
-        seed: int,
-    ) -> npt.NDArray[Any]:
-        """Return adversarial images.
+        norm: Norm = "linf",
+        image_ids: Tensor | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Return adversarial images: where the attack failed, the point that came nearest.
+
+        Results do not depend on how images are batched: randomness is each image's own.
 
         Args:
-            judge: asked about every iterate; without one, the attack is blind.
-            images: float32, shape (n, channels, height, width), in [0, 1].
-            labels: int64, shape (n,).
-            epsilon: radius of the Linf ball, in pixel units.
-            image_ids: int64, shape (n,): places in the data set, which random draws depend on.
-            seed: of all random draws.
+            target: images (n, channels, height, width) to logits (n, classes), a differentiable function or module in
+                evaluation mode on the images' device; or a `Target`, which says who judges.
+            images: float32, shape (n, channels, height, width), in [0, 1]; normalisation belongs into the model.
+            labels: int64, shape (n,), on the images' device.
+            epsilon: radius of the ball, in units of the pixel range.
+            norm: "linf" or "l2".
+            image_ids: int64, shape (n,), at least 0: what random draws depend on beside the seed; by default the rows.
+            seed: of all random draws, at least 0.
 
         Returns:
-            float32, same shape, inside the ball and inside [0, 1].
+            float32, same shape: inside the ball up to roundings of 1e-6, and inside [0, 1].
+
+        Raises:
+            InputError: images, labels or epsilon are not as above.
         """
-        ...
+        import torch
+
+        from harness.attacks.differentiable import Differentiable
+        from harness.attacks.target import Target, WhiteBox
+
+        ball = Ball(norm, epsilon)
+        aimed = target if isinstance(target, Target) else WhiteBox(Differentiable(target))
+        check(images.detach().cpu().numpy(), labels.cpu().numpy())
+        if len(images) == 0:
+            return images.clone()
+        check_classes(labels.cpu().numpy(), aimed.model.logits(images[:1]).shape[1])
+        ids = torch.arange(len(images)) if image_ids is None else image_ids
+        return self.run(aimed, images.detach(), labels, ball, ids.to(images.device), seed)
+
+    @abstractmethod
+    def run(self, target: Target, images: Tensor, labels: Tensor, ball: Ball, image_ids: Tensor, seed: int) -> Tensor:
+        """Attack a batch of at least one image whose arguments were checked; see `__call__`."""
+
+
+class BlackBox(ABC):
+    """An attack that only asks for scores; on NumPy arrays, so that a board without torch can run it.
+
+    Attributes:
+        name: in the experiment file.
+        needs_gradient: whether it needs a differentiable model.
+    """
+
+    name: ClassVar[str]
+    needs_gradient: ClassVar[bool] = False
+
+    def __call__(
+        self,
+        victim: Victim | Callable[[Any], Any],
+        images: Images,
+        labels: Images,
+        *,
+        epsilon: float,
+        norm: Norm = "linf",
+        image_ids: Images | None = None,
+        seed: int = 0,
+    ) -> Images:
+        """Return adversarial images; see `Attack.__call__`.
+
+        Args:
+            victim: images to scores (n, classes), a function of what `images` are; or a `Victim`.
+            images: float32, shape (n, channels, height, width), in [0, 1]; a NumPy array or a torch tensor.
+            labels: int64, shape (n,), as `images`.
+            epsilon: radius of the ball, in units of the pixel range.
+            norm: "linf" or "l2".
+            image_ids: int64, shape (n,), at least 0: what random draws depend on beside the seed; by default the rows.
+            seed: of all random draws, at least 0.
+
+        Returns:
+            float32, same shape and kind: inside the ball up to roundings of 1e-6, and inside [0, 1].
+
+        Raises:
+            InputError: images, labels or epsilon are not as above.
+        """
+        ball = Ball(norm, epsilon)
+        if not isinstance(images, np.ndarray):
+            return _on_tensors(self, victim, images, labels, ball, image_ids, seed)
+        check(images, labels)
+        if len(images) == 0:
+            return images
+        oracle = victim if isinstance(victim, Victim) else FunctionVictim(victim)
+        ids = np.arange(len(images)) if image_ids is None else image_ids
+        return self.run(_LabelsChecked(oracle, labels), images, labels, ball, ids, seed)
+
+    @abstractmethod
+    def run(self, victim: Victim, images: Array, labels: Array, ball: Ball, image_ids: Array, seed: int) -> Array:
+        """Attack a batch of at least one image whose arguments were checked; see `__call__`."""
+
+
+class _LabelsChecked(Victim):
+    """A victim whose number of classes is held against the labels at the first question."""
+
+    def __init__(self, victim: Victim, labels: Array) -> None:
+        self._victim = victim
+        self._labels: Array | None = labels
+
+    def scores(self, images: Array, rows: Array) -> Array:
+        """Return the victim's scores; see `Victim`."""
+        found = self._victim.scores(images, rows)
+        if self._labels is not None:
+            check_classes(self._labels, found.shape[1])
+            self._labels = None
+        return found
+
+
+def _on_tensors(
+    attack: BlackBox, victim: Any, images: Tensor, labels: Tensor, ball: Ball, image_ids: Any, seed: int
+) -> Tensor:
+    import torch
+
+    def scores(batch: Array) -> Array:
+        with torch.no_grad():
+            found: Array = victim(torch.from_numpy(batch).to(images.device)).float().cpu().numpy()
+        return found
+
+    made = attack(
+        victim if isinstance(victim, Victim) else FunctionVictim(scores),
+        images.detach().cpu().numpy(),
+        labels.cpu().numpy(),
+        epsilon=ball.epsilon,
+        norm=ball.norm,
+        image_ids=None if image_ids is None else image_ids.cpu().numpy(),
+        seed=seed,
+    )
+    return torch.from_numpy(made).to(images.device)
+
+
+def check(images: Array, labels: Array) -> None:
+    """Refuse images and labels that cannot be attacked.
+
+    Raises:
+        InputError: another type or shape, images outside [0, 1] or not finite, labels below 0 or not one an image.
+    """
+    if images.ndim != 4 or images.dtype != np.float32:
+        raise InputError(
+            f"attacks take float32 images of shape (n, channels, height, width), got {images.dtype} {images.shape}"
+        )
+    if labels.shape != images.shape[:1] or labels.dtype != np.int64:
+        raise InputError(f"attacks take int64 labels, one an image, got {labels.dtype} {labels.shape}")
+    if len(images) == 0:
+        return
+    low, high = images.min(), images.max()
+    if not (low >= 0.0 and high <= 1.0):  # not finite fails too
+        raise InputError(
+            f"attacks take images in [0, 1], got {low:g} to {high:g}: put the normalisation into the model"
+        )
+    if labels.min() < 0:
+        raise InputError(f"labels must be at least 0, got {labels.min()}")
+
+
+def check_classes(labels: Array, classes: int) -> None:
+    """Refuse labels that a model has no score for.
+
+    Raises:
+        InputError: a label that is not below the number of classes.
+    """
+    if labels.max() >= classes:
+        raise InputError(
+            f"labels must be below {classes}, the number of scores, got {labels.max()}: number them as the model's "
+            "scores are"
+        )

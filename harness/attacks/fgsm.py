@@ -1,37 +1,32 @@
-"""The fast gradient sign method (Goodfellow et al. 2015, arXiv 1412.6572), Linf."""
+"""The fast gradient method (Goodfellow et al. 2015, arXiv 1412.6572), Linf and L2."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.attacks.ball import project
-from harness.attacks.gradient import cross_entropy_gradient
+from harness.attacks.attack import Attack
+from harness.attacks.losses import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.attacks.attack import Target
+    from harness.attacks.ball import Ball
+    from harness.attacks.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGSM:
-    """One step of length epsilon along the sign of the cross-entropy's gradient; no hyper-parameters.
+class FGSM(Attack):
+    """One step of length epsilon along the gradient of the cross-entropy (Linf: its sign); no hyper-parameters.
 
     A lower bound on what other attacks must find: one that finds less than this is broken.
     """
 
-    needs_gradient: ClassVar[bool] = True
+    name: ClassVar[str] = "fgsm"
 
-    def __call__(
-        self, target: Target, images: Tensor, labels: Tensor, *, epsilon: float, image_ids: Tensor, seed: int
-    ) -> Tensor:
+    def run(self, target: Target, images: Tensor, labels: Tensor, ball: Ball, image_ids: Tensor, seed: int) -> Tensor:
         """Attack a batch; see `Attack`."""
-        import torch
-
         del image_ids, seed  # nothing is drawn
-        gradient = cross_entropy_gradient(target.model, images, labels)
-        moved = project(images + epsilon * gradient.sign_(), images, epsilon)
-        if target.judge is not None:  # the answer changes nothing here: a judge keeps count of what it was asked
-            target.judge(moved, torch.arange(len(images), device=images.device))
-        return moved
+        _, gradient = target.gradient(images, partial(cross_entropy, labels=labels))
+        return ball.project(images + ball.epsilon * ball.direction(gradient), images)

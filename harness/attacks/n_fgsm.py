@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.attacks.gradient import cross_entropy_gradient
+from harness.attacks.differentiable import Differentiable
+from harness.attacks.losses import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.attacks.attack import Model
+    from harness.attacks.differentiable import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +35,5 @@ class NFGSM:
         import torch
 
         noisy = images + torch.empty_like(images).uniform_(-self.noise * epsilon, self.noise * epsilon)
-        gradient = cross_entropy_gradient(model, noisy, labels)
+        _, gradient = Differentiable(model).gradient(noisy, partial(cross_entropy, labels=labels))
         return noisy.add_(gradient.sign_(), alpha=self.step * epsilon)

@@ -9,15 +9,15 @@ from typing import Any
 
 from contracts.errors import unknown_name
 from contracts.settings import from_section
-from harness.attacks.attack import Attack, BlackBoxAttack
+from harness.attacks.attack import Attack, BlackBox
 
 _ATTACKS = {
     "pgd": "harness.attacks.pgd:PGD",
     "fgsm": "harness.attacks.fgsm:FGSM",
-    "apgd-ce": "harness.attacks.apgd:APGDCE",
+    "apgd-ce": "harness.attacks.apgd:APGD",
     "apgd-dlr": "harness.attacks.apgd:APGDDLR",
     "apgd-t": "harness.attacks.apgd:APGDT",
-    "noise": "harness.attacks.noise:Noise",
+    "noise": "harness.attacks.black_box.noise:Noise",
 }
 
 NAMES: tuple[str, ...] = tuple(_ATTACKS)
@@ -32,7 +32,7 @@ def needs_gradient(name: str) -> bool:
     return bool(_kind(name).needs_gradient)
 
 
-def attack(name: str, settings: Mapping[str, Any]) -> Attack | BlackBoxAttack:
+def attack(name: str, settings: Mapping[str, Any]) -> Attack | BlackBox:
     """Return the attack of that name with its hyper-parameters.
 
     Args:
@@ -42,11 +42,11 @@ def attack(name: str, settings: Mapping[str, Any]) -> Attack | BlackBoxAttack:
     Raises:
         InputError: unknown name or hyper-parameter, or a value of the wrong type.
     """
-    made: Attack | BlackBoxAttack = from_section(_kind(name), settings, f"attack.{name}")
+    made: Attack | BlackBox = from_section(_kind(name), settings, f"attack.{name}")
     return made
 
 
-def settings_of(made: Attack | BlackBoxAttack) -> dict[str, Any]:
+def settings_of(made: Attack | BlackBox) -> dict[str, Any]:
     """Return every hyper-parameter of an attack, defaults included."""
     way: Any = made
     return asdict(way)

@@ -1,57 +1,47 @@
-"""Running any attack on NumPy arrays: along a model's gradients, or by asking alone."""
+"""Running any attack on a model, from NumPy arrays to NumPy arrays."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.attacks.attack import Attack, BlackBoxAttack, BlackBoxJudge, Target
+import numpy as np
+
+from harness.attacks.attack import Attack, BlackBox
+from harness.attacks.ball import Norm
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from torch import Tensor, nn
+    from torch import nn
 
     Array = npt.NDArray[Any]
 
 
 def adversarial_images(
-    attack: Attack | BlackBoxAttack,
-    model: nn.Module | None,
-    judge: BlackBoxJudge | None,
+    attack: Attack | BlackBox,
+    model: nn.Module,
     images: Array,
     labels: Array,
     *,
     epsilon: float,
+    norm: Norm,
     image_ids: Array,
     seed: int,
 ) -> Array:
-    """Return adversarial images, float32 of the images' shape, inside the ball and inside [0, 1].
+    """Return a model's adversarial images, float32 of the images' shape, inside the ball and inside [0, 1].
 
     Args:
         attack: with its hyper-parameters.
-        model: gives the gradients; may be None for an attack that needs none.
-        judge: asked about every iterate, where there is one.
+        model: is attacked, and decides; in evaluation mode, on the CPU.
         images: float32, shape (n, channels, height, width), in [0, 1].
         labels: int64, shape (n,).
-        epsilon: radius, in pixel units.
+        epsilon: radius, in units of the pixel range.
+        norm: of the ball.
         image_ids: int64, shape (n,): places in the data set, which random draws depend on.
         seed: of all random draws.
     """
-    way: Any = attack
-    if not attack.needs_gradient:
-        return way(judge, images, labels, epsilon=epsilon, image_ids=image_ids, seed=seed)  # type: ignore[no-any-return]
     import torch
 
-    def asked(iterates: Tensor, places: Tensor) -> Tensor:
-        assert judge is not None
-        return torch.from_numpy(judge(iterates.numpy(), places.numpy()))
-
-    assert model is not None, "an attack along gradients needs a model"
-    found: Tensor = way(
-        Target(model, asked if judge is not None else None),
-        torch.from_numpy(images),
-        torch.from_numpy(labels),
-        epsilon=epsilon,
-        image_ids=torch.from_numpy(image_ids),
-        seed=seed,
-    )
+    given = (torch.from_numpy(np.ascontiguousarray(array)) for array in (images, labels, image_ids))
+    pixels, classes, ids = given
+    found = attack(model, pixels, classes, epsilon=epsilon, norm=norm, image_ids=ids, seed=seed)
     return found.numpy()

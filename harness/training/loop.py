@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from contracts.errors import InputError
-from harness.attacks.attack import Target
+from harness.attacks.ball import Ball
+from harness.attacks.differentiable import Differentiable
 from harness.attacks.n_fgsm import NFGSM
 from harness.attacks.pgd import PGD
+from harness.attacks.target import Blind
 from harness.data.dataset import Split
 from harness.training.mixed_precision import autocast
 
@@ -98,4 +100,4 @@ def _perturbed(model: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe)
     attack = PGD(steps=recipe.pgd_steps, step_size=2.5 * recipe.epsilon / recipe.pgd_steps, random_start=True)
     ids = torch.arange(len(images))
     draw = int(torch.randint(2**31, ()).item())
-    return attack(Target(model), images, labels, epsilon=recipe.epsilon, image_ids=ids, seed=draw)
+    return attack.run(Blind(Differentiable(model)), images, labels, Ball("linf", recipe.epsilon), ids, draw)

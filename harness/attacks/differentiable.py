@@ -1,0 +1,73 @@
+"""A model as attacks see it: logits, and gradients of losses of them, in half precision where that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Model = Callable[["Tensor"], "Tensor"]
+"""Images (n, channels, height, width), float32 in [0, 1], to logits (n, classes), differentiable."""
+
+Loss = Callable[["Tensor"], "Tensor"]
+"""Logits (m, classes), float32, to what is to grow, shape (m,)."""
+
+
+class Differentiable:
+    """A model whose gradients may be taken in half precision: an attack needs their direction, not their last bits.
+
+    Attributes:
+        half: type that convolutions and products of gradients run in; None for the model's own.
+    """
+
+    def __init__(self, model: Model, half: torch.dtype | None = None) -> None:
+        """Wrap a model.
+
+        Args:
+            model: in evaluation mode.
+            half: torch.bfloat16, torch.float16, or None.
+        """
+        self._model = model
+        self.half = half
+
+    def gradient(self, images: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+        """Return the logits (m, classes), float32, and the gradient of every image's own loss.
+
+        With a half precision the logits are rounded as it rounds: `logits` gives the exact ones.
+
+        Args:
+            images: float32, shape (m, channels, height, width).
+            loss: of the logits.
+        """
+        import torch
+
+        with torch.enable_grad():
+            variable = images.detach().requires_grad_()
+            with self._rounding(images):
+                logits = self._model(variable)
+            logits = logits.float()
+            (gradient,) = torch.autograd.grad(loss(logits).sum(), variable)
+        return logits.detach(), gradient
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the model's logits in its own precision, float32, shape (m, classes), without a gradient."""
+        import torch
+
+        with torch.no_grad():
+            return self._model(images).float()
+
+    def rounded_logits(self, images: Tensor) -> Tensor:
+        """Return the logits as `gradient` does, without a gradient."""
+        import torch
+
+        with torch.no_grad(), self._rounding(images):
+            return self._model(images).float()
+
+    def _rounding(self, images: Tensor) -> AbstractContextManager[object]:
+        import torch
+
+        return nullcontext() if self.half is None else torch.autocast(images.device.type, self.half)

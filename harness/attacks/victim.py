@@ -1,0 +1,43 @@
+"""What is to be fooled: something that gives scores of images, and whose gradient nobody asks for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Victim(ABC):
+    """Scores of images; on NumPy arrays, so that a board without torch can attack its engine."""
+
+    @abstractmethod
+    def scores(self, images: Array, rows: Array) -> Array:
+        """Return scores, float32, shape (m, classes), in an array that is the caller's own.
+
+        Args:
+            images: float32, shape (m, channels, height, width), in [0, 1].
+            rows: int64, shape (m,): which images of the attacked batch these are versions of.
+        """
+
+
+class FunctionVictim(Victim):
+    """A function from images to scores, on NumPy arrays."""
+
+    def __init__(self, function: Callable[[Array], Any]) -> None:
+        self._function = function
+
+    def scores(self, images: Array, rows: Array) -> Array:
+        """Return the function's scores; see `Victim`."""
+        del rows
+        return np.array(self._function(images), np.float32)
+
+
+def fooled(scores: Array, labels: Array) -> Array:
+    """Return where another class than the label's has the largest score, or a score is not finite, shape (m,)."""
+    wrong: Array = (scores.argmax(axis=1) != labels) | ~np.isfinite(scores).all(axis=1)
+    return wrong

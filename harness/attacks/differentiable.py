@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ class Differentiable:
         """
         self._model = model
         self.half = half
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes: the device of its first parameter or buffer, the CPU for a function without any."""
+        import torch
+
+        if not isinstance(self._model, torch.nn.Module):
+            return torch.device("cpu")
+        tensors = chain(self._model.parameters(), self._model.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     def gradient(self, images: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """Return the logits (m, classes), float32, and the gradient of every image's own loss.

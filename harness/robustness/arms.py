@@ -1,168 +1,108 @@
-"""The arms of the protocol: ways to attack an engine that has no gradient, through a model that has one.
+"""The arms of the protocol: ways to attack an engine that has no gradient.
 
-- `transfer`: the attack runs on the differentiable model alone, and its images are replayed on the engine;
-- `loop`: the model gives the gradients, the engine judges every step, and an image that fooled it is kept.
+- `transfer`: attacks run on a model that the engine was made from, and some of their iterates are shown to the engine;
+- `loop`: the model that is the engine's own function gives the gradients, the engine every loss and decision;
+- `query`: attacks that need no gradient ask the engine alone;
+- `noise`: random points, as a control.
 
 Whatever an arm claims, success is what the engine decides about the final images in a clean pass of its own.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.attacks.attack import Attack, BlackBoxAttack, BlackBoxJudge
-from harness.attacks.run import adversarial_images
-from harness.data.dataset import Images, Labels, Split
-from harness.robustness.decisions import BATCH, decide
+from harness.attacks.attack import Attack, BlackBox
+from harness.data.dataset import Images, Labels
+from harness.robustness.decisions import decide
+from harness.robustness.engagement import Engagement, EngineVictim
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from engines.engine import Engine
-    from harness.progress import Advance
-
-_KEPT = 8
-
-
-@dataclass(frozen=True)
-class ArmOutcome:
-    """What one arm found.
-
-    Attributes:
-        name: of the arm.
-        decisions: int64 (n,), the engine's of each image's adversarial version; of an image that it got wrong when
-            clean, and that was not attacked, the clean one.
-        queries: images shown to the engine.
-        seconds: wall time.
-        rows: of the first images that fooled the engine, at most eight.
-        adversarial: those images' adversarial versions.
-        wavering: images that fooled the engine in the loop and not in the final pass: a sign that it is not
-            deterministic.
-    """
-
-    name: str
-    decisions: Labels
-    queries: int
-    seconds: float
-    rows: tuple[int, ...]
-    adversarial: Images
-    wavering: int
-
-
-@dataclass(frozen=True)
-class Engagement:
-    """Everything an arm needs.
-
-    Attributes:
-        engine: active; gives decisions.
-        model: differentiable, the same function as the engine up to roundings; None where the attack needs none.
-        split: the images that are evaluated.
-        clean_decisions: the engine's, int64 (n,).
-        attack: with its hyper-parameters.
-        epsilon: radius, in pixel units.
-        seed: of the attack's draws.
-    """
-
-    engine: Engine
-    model: nn.Module | None
-    split: Split
-    clean_decisions: Labels
-    attack: Attack | BlackBoxAttack
-    epsilon: float
-    seed: int
-
-    @property
-    def attacked(self) -> Labels:
-        """Rows of the images that the engine gets right: the others need no attack."""
-        return np.flatnonzero(self.clean_decisions == self.split.labels)
-
-
-def run_arm(name: str, engagement: Engagement, advance: Advance) -> ArmOutcome:
-    """Attack every image that the engine gets right, a batch at a time."""
-    started = time.monotonic()
-    judge = EngineJudge(engagement)
-    decisions = engagement.clean_decisions.copy()
-    rows: list[int] = []
-    kept: list[Images] = []
-    wavering = 0
-    attacked = engagement.attacked
-    for start in range(0, len(attacked), BATCH):
-        batch = attacked[start : start + BATCH]
-        adversarial, claimed = _ARMS[name](engagement, judge, batch)
-        decisions[batch] = judge.decide(adversarial)
-        fooled = decisions[batch] != engagement.split.labels[batch]
-        wavering += int((claimed & ~fooled).sum())
-        wanted = np.flatnonzero(fooled)[: _KEPT - len(rows)]
-        rows += batch[wanted].tolist()
-        kept += list(adversarial[wanted])
-        advance(len(batch))
-    shape = engagement.split.images.shape[1:]
-    return ArmOutcome(
-        name=name,
-        decisions=decisions,
-        queries=judge.queries,
-        seconds=time.monotonic() - started,
-        rows=tuple(rows),
-        adversarial=np.stack(kept) if kept else np.empty((0, *shape), np.float32),
-        wavering=wavering,
-    )
-
-
-class EngineJudge:
-    """Asks the engine, and counts."""
-
-    def __init__(self, engagement: Engagement) -> None:
-        self._engine = engagement.engine
-        self.queries = 0
-
-    def decide(self, images: Images) -> Labels:
-        """Return the engine's decisions of images (n, channels, height, width)."""
-        self.queries += len(images)
-        return decide(self._engine.infer(images))
-
-
-def _transfer(engagement: Engagement, judge: EngineJudge, rows: Labels) -> tuple[Images, Mask]:
-    del judge  # the engine sees the final images alone
-    return _attack(engagement, rows, None), np.zeros(len(rows), np.bool_)
-
-
-def _loop(engagement: Engagement, judge: EngineJudge, rows: Labels) -> tuple[Images, Mask]:
-    labels = engagement.split.labels[rows]
-    claimed = np.zeros(len(rows), np.bool_)
-
-    def fooled(images: Images, places: Labels) -> Mask:
-        won: Mask = judge.decide(images) != labels[places]
-        claimed[places[won]] = True
-        return won
-
-    return _attack(engagement, rows, fooled), claimed
-
-
-def _attack(engagement: Engagement, rows: Labels, judge: BlackBoxJudge | None) -> Images:
-    return adversarial_images(
-        engagement.attack,
-        engagement.model,
-        judge,
-        engagement.split.images[rows],
-        engagement.split.labels[rows],
-        epsilon=engagement.epsilon,
-        image_ids=rows,
-        seed=engagement.seed,
-    )
-
+    from harness.attacks.target import Target
 
 Mask = npt.NDArray[np.bool_]
 
-_ARMS: Mapping[str, Callable[[Engagement, EngineJudge, Labels], tuple[Images, Mask]]] = {
-    "transfer": _transfer,
-    "loop": _loop,
-}
-"""From some rows to their adversarial images, and to which of them the arm believes to fool the engine."""
+TRANSFER, LOOP, QUERY, NOISE = "transfer", "loop", "query", "noise"
+ARMS: tuple[str, ...] = (TRANSFER, LOOP, QUERY, NOISE)
 
-ARMS: tuple[str, ...] = tuple(_ARMS)
+SHOWN_EVERY = 5
+"""Which of a transferred attack's iterates the engine is shown, beside the last."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One attack of one arm.
+
+    Attributes:
+        arm: a name of `ARMS`.
+        attack: with its hyper-parameters.
+        source: the model whose gradients it follows; None asks the engine alone.
+    """
+
+    arm: str
+    attack: Attack | BlackBox
+    source: str | None
+
+    @property
+    def title(self) -> str:
+        """The step in words, as `apgd-ce on twin`."""
+        return self.attack.name if self.source is None else f"{self.attack.name} on {self.source}"
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What a step found on one batch of m images.
+
+    Attributes:
+        rows: int64 (m,), in the split.
+        adversarial: float32 (m, channels, height, width), inside the ball and inside [0, 1].
+        decisions: int64 (m,): the engine's of these, in a pass of its own.
+        distances: float32 (m,): the smallest change seen to fool the engine, in or out of the ball; infinite for none.
+        queries: images shown to the engine, that pass included.
+        wavering: images that fooled the engine during the attack and not in that pass.
+    """
+
+    rows: Labels
+    adversarial: Images
+    decisions: Labels
+    distances: npt.NDArray[np.float32]
+    queries: int
+    wavering: int
+
+
+def attack_batch(engagement: Engagement, step: Step, rows: Labels) -> BatchOutcome:
+    """Attack the images of these rows of the split, at least one, and have the engine decide about the result."""
+    victim = EngineVictim(engagement, rows)
+    adversarial = _adversarial(engagement, step, rows, victim)
+    claimed = victim.claimed.copy()
+    decisions = decide(victim.scores(adversarial, np.arange(len(rows))))
+    still = decisions == engagement.split.labels[rows]
+    return BatchOutcome(rows, adversarial, decisions, victim.distances, victim.queries, int((claimed & still).sum()))
+
+
+def _adversarial(engagement: Engagement, step: Step, rows: Labels, victim: EngineVictim) -> Images:
+    images, labels = engagement.split.images[rows], engagement.split.labels[rows]
+    settings: dict[str, Any] = {"epsilon": engagement.epsilon, "norm": engagement.norm, "seed": engagement.seed}
+    if isinstance(step.attack, BlackBox):
+        return step.attack(victim, images, labels, image_ids=rows, **settings)
+    import torch
+
+    target = _target(engagement, step, victim)
+    device = target.model.device
+    pixels, classes, ids = (
+        torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in (images, labels, rows)
+    )
+    found = step.attack(target, pixels, classes, image_ids=ids, **settings)
+    return np.ascontiguousarray(found.cpu().numpy())
+
+
+def _target(engagement: Engagement, step: Step, victim: EngineVictim) -> Target:
+    from harness.attacks.target import Loop, Replay
+
+    assert step.source is not None, "an attack along gradients has a source"
+    model = engagement.sources[step.source]
+    return Loop(model, victim) if step.arm == LOOP else Replay(model, victim, SHOWN_EVERY)

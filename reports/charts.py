@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.document import Rate, ResultDocument
+from reports.document import ResultDocument
+from reports.robustness_parts import Rate
 from reports.wording import attack_name, engine_names, interval, percent, plain, significant
 
 Figure = dict[str, Any]

@@ -17,6 +17,7 @@ from contracts.files import read_json
 from reports.engine_parts import Checks, Layers, Precision, Quantization
 from reports.measured_parts import DeviceState, Energy, Latency, Memory
 from reports.part import Count, Fraction, Part
+from reports.robustness_parts import Rate, Robustness
 
 SCHEMA_VERSION: Final = 1
 
@@ -64,14 +65,6 @@ class Environment(Part):
     simulated: bool = False
 
 
-class Rate(Part):
-    """A share of n images with its 95 % Wilson interval."""
-
-    value: Fraction
-    n: Count
-    ci95: tuple[Fraction, Fraction]
-
-
 class Flips(Part):
     """Decisions of the engine against those of the float model on the same clean images."""
 
@@ -81,6 +74,23 @@ class Flips(Part):
     changed: Count
 
 
+class Repeatability(Part):
+    """Whether the engine decides alike when the same clean images are asked again, elsewhere, in other batches.
+
+    `changed_by_*` are images whose decision differed in some run, at some place in a batch, at some batch size;
+    `largest_difference` is that of any score. With `votes` above 1 the engine wavers, and every decision of the
+    evaluation is the majority of so many runs.
+    """
+
+    images: Count
+    runs: Count
+    changed_by_run: Count
+    changed_by_position: Count
+    changed_by_batch: Count
+    largest_difference: float
+    votes: Count
+
+
 class Accuracy(Part):
     """Accuracy on clean images; `reference` is the float model's."""
 
@@ -88,26 +98,7 @@ class Accuracy(Part):
     reference: Rate | None
     flips: Flips | None
     reason: str | None = None
-
-
-class Arm(Rate):
-    """One arm of the robustness protocol: robust accuracy by this arm alone, and what it cost."""
-
-    unique_wins: Count
-    queries: Count
-    seconds: float
-
-
-class Robustness(Part):
-    """Robust accuracy of the engine under one attack, as the worst case over its arms for every image."""
-
-    attack: str
-    norm: str
-    epsilon: float
-    settings: dict[str, float | int | bool | str]
-    worst_case: Rate
-    arms: dict[str, Arm]
-    warnings: tuple[str, ...]
+    repeatability: Repeatability | None = None
 
 
 class ResultDocument(Part):

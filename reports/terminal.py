@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from reports.document import Accuracy, Rate, ResultDocument, Robustness
+from reports.document import Accuracy, ResultDocument
 from reports.measured_parts import DeviceState, Energy, Latency, Memory
+from reports.robustness_parts import Rate, Robustness
 from reports.store import StoredResult
 from reports.wording import (
     NULL,

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from reports.document import Rate, ResultDocument, Robustness
+from reports.document import ResultDocument
 from reports.engine_parts import Checks, Layers, Precision, Quantization, TensorForm
 from reports.measured_parts import Latency
+from reports.robustness_parts import Rate, Robustness
 
 NULL = "-"
 

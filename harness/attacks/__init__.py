@@ -10,7 +10,9 @@ int64 (n,); what comes back has the images' shape and lies inside the ball and i
 
 from harness.attacks.apgd import APGD, APGDDLR, APGDT
 from harness.attacks.black_box.noise import Noise
+from harness.attacks.black_box.rays import RayS
+from harness.attacks.black_box.square import Square
 from harness.attacks.fgsm import FGSM
 from harness.attacks.pgd import PGD
 
-__all__ = ["APGD", "APGDDLR", "APGDT", "FGSM", "PGD", "Noise"]
+__all__ = ["APGD", "APGDDLR", "APGDT", "FGSM", "PGD", "Noise", "RayS", "Square"]

@@ -18,6 +18,8 @@ _ATTACKS = {
     "apgd-dlr": "harness.attacks.apgd:APGDDLR",
     "apgd-t": "harness.attacks.apgd:APGDT",
     "noise": "harness.attacks.black_box.noise:Noise",
+    "square": "harness.attacks.black_box.square:Square",
+    "rays": "harness.attacks.black_box.rays:RayS",
 }
 
 NAMES: tuple[str, ...] = tuple(_ATTACKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,32 @@ def project(adversarial: Array, images: Array, ball: Ball) -> Array:
     return drawn.clip(np.float32(0), np.float32(1))
 
 
+def is_inside(points: Array, images: Array, ball: Ball) -> Array:
+    """Return where a point is in the ball around its image, so that `project` would leave it there, shape (n,)."""
+    epsilon = np.float32(ball.epsilon)
+    if ball.norm == "linf":
+        inside = (points >= images - epsilon) & (points <= images + epsilon)
+        within: Array = inside.all(axis=(1, 2, 3))
+        return within
+    near: Array = lengths(points - images) <= epsilon * _WITHIN
+    return near
+
+
+def on_sphere(change: Array, images: Array, ball: Ball) -> Array:
+    """Return images moved by a change of L2 length epsilon, clipped to [0, 1] then; `change` is overwritten."""
+    change *= (np.float32(ball.epsilon) * _WITHIN / (lengths(change) + np.float32(1e-12)))[:, None, None, None]
+    change += images
+    return change.clip(np.float32(0), np.float32(1), out=change)
+
+
 def lengths(change: Array) -> Array:
     """Return the L2 norm of each image's change, float32, shape (n,)."""
-    flat = change.reshape(len(change), -1)
-    found: Array = np.sqrt(np.einsum("ij,ij->i", flat, flat))
+    found: Array = np.sqrt(squared_lengths(change))
+    return found
+
+
+def squared_lengths(change: Array) -> Array:
+    """Return the sum of squares of each image's change, float32, shape (n,)."""
+    flat = change.reshape(len(change), math.prod(change.shape[1:]))
+    found: Array = np.einsum("ij,ij->i", flat, flat)
     return found

@@ -47,10 +47,18 @@ class Ball:
         return (images + change * scale).clamp_(0.0, 1.0)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Return the steepest ascent of norm 1: the gradient's sign for Linf, the gradient over its length for L2."""
+        """Return the steepest ascent of norm 1: the gradient's sign for Linf, the gradient over its length for L2.
+
+        However small a gradient is, its direction counts; values that are NaN stand still.
+        """
+        import torch
+
         if self.norm == "linf":
-            return gradient.sign()
-        steepest: Tensor = gradient / (_length(gradient) + _TINY)
+            return gradient.sign()  # 0 for NaN
+        finite = gradient.nan_to_num(0.0)
+        largest = finite.abs().amax(dim=(1, 2, 3), keepdim=True)
+        scaled = finite / largest.clamp_(min=torch.finfo(gradient.dtype).tiny)  # squares neither vanish nor overflow
+        steepest: Tensor = scaled / (_length(scaled) + _TINY)
         return steepest
 
     def distances(self, adversarial: Tensor, images: Tensor) -> Tensor:
@@ -100,10 +108,12 @@ def check_radius(norm: str, epsilon: float) -> None:
 
 
 def _length(change: Tensor) -> Tensor:
+    """Return the L2 norm of each image's change, shape (n, 1, 1, 1); by rows, as a long sum in float32 is far off."""
     import torch
 
-    length: Tensor = torch.linalg.vector_norm(change.flatten(1), dim=1)
-    return length[:, None, None, None]
+    rows = torch.linalg.vector_norm(change, dim=3, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(rows, dim=(1, 2), keepdim=True)
+    return length
 
 
 def _uniform(images: Tensor, image_ids: Tensor, seed: int, stream: int) -> Tensor:

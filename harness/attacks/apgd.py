@@ -31,7 +31,7 @@ class APGD(Attack):
     returned as it was then. Any other is returned at its largest loss.
 
     Attributes:
-        steps: gradient steps a start; each costs one gradient, and the start one more.
+        steps: gradient steps a start; each costs one gradient, and the last point a look.
         restarts: independent starts, all random; only images that nothing has fooled yet start again.
         rho: share of the steps between two checkpoints that must raise the loss, or the step is halved.
     """

@@ -81,7 +81,7 @@ class Ascent:
         for step in range(steps + 1):
             if step > 0:
                 self._move(sizes.sizes, _MOMENTUM if step > 1 else 1.0)
-            losses, won = self._observe()
+            losses, won = self._observe(last=step == steps)
             if won.any():
                 losses = self._leave(won, losses, sizes)
                 if len(self._rows) == 0:
@@ -105,9 +105,14 @@ class Ascent:
         moved = here + weight * (stepped - here) + (1 - weight) * (here - self._previous)
         self._previous, self._current = here, self._ball.project(moved, self._images)
 
-    def _observe(self) -> tuple[Tensor, Tensor]:
-        """Return the losses here and which images fooled the target, shape (m,), and keep the gradient."""
-        logits, self._gradient = self._target.gradient(self._current, lambda found: self._losses(found, self._aims))
+    def _observe(self, *, last: bool) -> tuple[Tensor, Tensor]:
+        """Return the losses here and which images fooled the target, shape (m,), and keep the gradient.
+
+        At the last point none is needed.
+        """
+        logits = None
+        if not last:
+            logits, self._gradient = self._target.gradient(self._current, lambda found: self._losses(found, self._aims))
         logits, won = self._target.look(self._current, self._aims[:, 0], self._rows, logits)
         return self._losses(logits, self._aims), won
 

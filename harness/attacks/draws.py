@@ -2,7 +2,8 @@
 
 A generator hands out numbers in the order in which it is asked, so that results would depend on how images are batched
 and on which of them are still attacked. These are hashes instead: of a counter, by SplitMix64 (Steele et al. 2014,
-"Fast splittable pseudorandom number generators"), for all images of a batch at once, the same on every machine.
+"Fast splittable pseudorandom number generators"), for all images of a batch at once, the same on every machine (normal
+numbers up to the roundings of its sines and logarithms).
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class PGD(Attack):
             if self.random_start or restart > 0:
                 start = ball.random_point(clean, image_ids[standing], seed, restart)
             end, loss, fooled = self._descend(target, start, clean, labels[standing], standing, ball)
-            better = fooled | ~(loss <= best_loss[standing])
+            better = fooled | (loss > best_loss[standing])
             best[standing[better]] = end[better]
             best_loss[standing[better]] = loss[better]
             standing = standing[~fooled]

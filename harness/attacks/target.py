@@ -112,7 +112,7 @@ class Replay(Target):
         super().__init__(model)
         self.victim = victim
         self._every = every
-        self._looks = 0
+        self._looks = 0  # of this run
 
     def look(self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Judge by the victim now and then; see `Target.look`."""
@@ -122,14 +122,17 @@ class Replay(Target):
         if logits is not None and self._looks % self._every:
             return logits, torch.zeros_like(labels, dtype=torch.bool)
         won = is_wrong(asked(self.victim, images, rows), labels)
+        if logits is None or won.all():
+            self._looks = 0  # the run ends here: the next one's looks must not depend on how long this one was
         return (self.model.logits(images) if logits is None else logits), won
 
 
 def asked(victim: Victim, images: Tensor, rows: Tensor) -> Tensor:
-    """Return a victim's scores of images on any device, there."""
+    """Return a victim's scores of images on any device, there; the victim gets copies, which it may write to."""
+    import numpy as np
     import torch
 
-    scores = victim.scores(images.detach().cpu().contiguous().numpy(), rows.cpu().numpy())
+    scores = victim.scores(np.array(images.detach().cpu(), order="C"), np.array(rows.cpu()))
     return torch.from_numpy(scores).to(images.device)
 
 

@@ -32,9 +32,9 @@ class FunctionVictim(Victim):
         self._function = function
 
     def scores(self, images: Array, rows: Array) -> Array:
-        """Return the function's scores; see `Victim`."""
+        """Return the function's scores; see `Victim`. It may write to what it is given, as a normalisation may."""
         del rows
-        return np.array(self._function(images), np.float32)
+        return np.array(self._function(images.copy()), np.float32)
 
 
 def fooled(scores: Array, labels: Array) -> Array:

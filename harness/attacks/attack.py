@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from contracts.errors import InputError
+from harness.attacks.arguments import check, check_scores
 from harness.attacks.ball import Ball, Norm
 from harness.attacks.victim import FunctionVictim, Victim
 
@@ -63,7 +63,7 @@ class Attack(ABC):
             float32, same shape: inside the ball up to roundings of 1e-6, and inside [0, 1].
 
         Raises:
-            InputError: images, labels or epsilon are not as above.
+            InputError: an argument is not as above.
         """
         import torch
 
@@ -72,10 +72,10 @@ class Attack(ABC):
 
         ball = Ball(norm, epsilon)
         aimed = target if isinstance(target, Target) else WhiteBox(Differentiable(target))
-        check(images.detach().cpu().numpy(), labels.cpu().numpy())
-        if len(images) == 0:
+        check(images, labels, image_ids, seed, tensors=True)
+        if images.numel() == 0:
             return images.clone()
-        check_classes(labels.cpu().numpy(), aimed.model.logits(images[:1]).shape[1])
+        check_scores(labels, tuple(aimed.model.logits(images[:1]).shape))
         ids = torch.arange(len(images)) if image_ids is None else image_ids
         return self.run(aimed, images.detach(), labels, ball, ids.to(images.device), seed)
 
@@ -121,14 +121,15 @@ class BlackBox(ABC):
             float32, same shape and kind: inside the ball up to roundings of 1e-6, and inside [0, 1].
 
         Raises:
-            InputError: images, labels or epsilon are not as above.
+            InputError: an argument is not as above.
         """
         ball = Ball(norm, epsilon)
+        check(images, labels, image_ids, seed)
         if not isinstance(images, np.ndarray):
             return _on_tensors(self, victim, images, labels, ball, image_ids, seed)
-        check(images, labels)
-        if len(images) == 0:
-            return images
+        if images.size == 0:
+            untouched: Array = images.copy()
+            return untouched
         oracle = victim if isinstance(victim, Victim) else FunctionVictim(victim)
         ids = np.arange(len(images)) if image_ids is None else image_ids
         return self.run(_LabelsChecked(oracle, labels), images, labels, ball, ids, seed)
@@ -149,7 +150,7 @@ class _LabelsChecked(Victim):
         """Return the victim's scores; see `Victim`."""
         found = self._victim.scores(images, rows)
         if self._labels is not None:
-            check_classes(self._labels, found.shape[1])
+            check_scores(self._labels, found.shape)
             self._labels = None
         return found
 
@@ -174,39 +175,3 @@ def _on_tensors(
         seed=seed,
     )
     return torch.from_numpy(made).to(images.device)
-
-
-def check(images: Array, labels: Array) -> None:
-    """Refuse images and labels that cannot be attacked.
-
-    Raises:
-        InputError: another type or shape, images outside [0, 1] or not finite, labels below 0 or not one an image.
-    """
-    if images.ndim != 4 or images.dtype != np.float32:
-        raise InputError(
-            f"attacks take float32 images of shape (n, channels, height, width), got {images.dtype} {images.shape}"
-        )
-    if labels.shape != images.shape[:1] or labels.dtype != np.int64:
-        raise InputError(f"attacks take int64 labels, one an image, got {labels.dtype} {labels.shape}")
-    if len(images) == 0:
-        return
-    low, high = images.min(), images.max()
-    if not (low >= 0.0 and high <= 1.0):  # not finite fails too
-        raise InputError(
-            f"attacks take images in [0, 1], got {low:g} to {high:g}: put the normalisation into the model"
-        )
-    if labels.min() < 0:
-        raise InputError(f"labels must be at least 0, got {labels.min()}")
-
-
-def check_classes(labels: Array, classes: int) -> None:
-    """Refuse labels that a model has no score for.
-
-    Raises:
-        InputError: a label that is not below the number of classes.
-    """
-    if labels.max() >= classes:
-        raise InputError(
-            f"labels must be below {classes}, the number of scores, got {labels.max()}: number them as the model's "
-            "scores are"
-        )

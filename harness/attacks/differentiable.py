@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from contracts.errors import InputError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -53,6 +55,9 @@ class Differentiable:
         Args:
             images: float32, shape (m, channels, height, width).
             loss: of the logits.
+
+        Raises:
+            InputError: the logits have no gradient.
         """
         import torch
 
@@ -61,7 +66,12 @@ class Differentiable:
             with self._rounding(images):
                 logits = self._model(variable)
             logits = logits.float()
-            (gradient,) = torch.autograd.grad(loss(logits).sum(), variable)
+            if not logits.requires_grad:
+                raise InputError(
+                    "the attacked model's logits have no gradient: take away what detaches them, no_grad for example, "
+                    "or use an attack that needs none"
+                )
+            (gradient,) = torch.autograd.grad(loss(logits).sum(), variable, allow_unused=True, materialize_grads=True)
         return logits.detach(), gradient
 
     def logits(self, images: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -59,6 +58,6 @@ def lengths(change: Array) -> Array:
 
 def squared_lengths(change: Array) -> Array:
     """Return the sum of squares of each image's change, float32, shape (n,)."""
-    flat = change.reshape(len(change), math.prod(change.shape[1:]))
-    found: Array = np.einsum("ij,ij->i", flat, flat)
+    rows = np.einsum("...i,...i->...", change, change)  # one sum over all in float32 would be far off
+    found: Array = rows.sum(axis=tuple(range(1, rows.ndim)))
     return found

@@ -63,7 +63,8 @@ class Square(BlackBox):
     def run(self, victim: Victim, images: Array, labels: Array, ball: Ball, image_ids: Array, seed: int) -> Array:
         """Attack a batch; see `BlackBox`."""
         proposals = _PROPOSALS[ball.norm](images, ball)
-        found, lowest = images.copy(), np.full(len(images), np.inf, np.float32)
+        found: Array = images.copy()
+        lowest = np.full(len(images), np.inf, np.float32)
         standing = np.arange(len(images))
         for restart in range(self.restarts):
             best, margins = images.copy(), np.full(len(images), np.inf, np.float32)

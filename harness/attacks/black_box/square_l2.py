@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.attacks.black_box.projection import on_sphere, squared_lengths
-from harness.attacks.black_box.square_proposals import Draw, Proposals
+from harness.attacks.black_box.square_proposals import Draw, Proposals, squares
 
 Array = npt.NDArray[Any]
 
@@ -25,9 +25,9 @@ class L2Proposals(Proposals):
         """Return images covered by tiles of bumps of random signs and orientations; see `Proposals`."""
         side = max(min(self.height, self.width) // _TILES, 1)
         down, across = self.height // side, self.width // side
-        numbers = draw((1 + self.channels, down, across))[..., None, None] >= 0.5
-        signs = np.where(numbers[:, 1:], np.float32(1), np.float32(-1))
-        tiles = signs * np.where(numbers[:, :1], bumps(side), bumps(side).T)
+        heads = _bits(draw((1 + self.channels, down, across)))
+        bump = np.where(heads[:, :1], bumps(side), bumps(side).T)
+        tiles = np.where(heads[:, 1:], bump, -bump)
         covered = tiles.transpose(0, 1, 2, 4, 3, 5).reshape(len(rows), self.channels, down * side, across * side)
         top, left = (self.height - down * side) // 2, (self.width - across * side) // 2
         change = np.zeros((len(rows), self.channels, self.height, self.width), np.float32)
@@ -45,20 +45,17 @@ class L2Proposals(Proposals):
         change = best[rows] - images
         unused = np.maximum(np.float32(self.ball.epsilon) ** 2 - squared_lengths(change), np.float32(0))
 
-        begin = self.starts(np.arange(len(rows)))
-        filled = self.squares(self.corners(numbers[:, 0:2], side), side) + begin
-        emptied = self.squares(self.corners(numbers[:, 2:4], side), side) + begin
-        flat = change.reshape(-1)
-        old = flat[filled]
-        flat[filled] = np.float32(0)
-        taken = _squares_sum(old) + _squares_sum(flat[emptied])  # what both squares hold is counted once
-        flat[emptied] = np.float32(0)
+        view = squares(change, side)
+        filled, emptied = self.corners(numbers[:, 0:2], side), self.corners(numbers[:, 2:4], side)
+        old = view[filled]
+        view[filled] = np.float32(0)
+        taken = _squared(old) + _squared(view[emptied])  # what both squares hold is counted once
+        view[emptied] = np.float32(0)
 
-        bump = np.where(numbers[:, 4, None] >= 0.5, bumps(side).reshape(-1), bumps(side).T.reshape(-1))
-        signs = np.where(numbers[:, 5:, None] >= 0.5, np.float32(1), np.float32(-1))
-        new = signs * bump[:, None] + old / (np.sqrt(_squares_sum(old)) + _TINY)
-        length = np.sqrt(unused[:, None, None] / np.float32(self.channels) + taken)
-        flat[filled] = new * (length / (np.sqrt(_squares_sum(new)) + _TINY))
+        bump = np.where(_bits(numbers[:, 4:5]), bumps(side), bumps(side).T)
+        new = np.where(_bits(numbers[:, 5:]), bump, -bump) + old / (np.sqrt(_squared(old)) + _TINY)
+        length = np.sqrt(unused[:, None, None, None] / np.float32(self.channels) + taken)
+        view[filled] = new * (length / (np.sqrt(_squared(new)) + _TINY))
         return on_sphere(change, images, self.ball)
 
 
@@ -85,7 +82,13 @@ def _bump(height: int, width: int) -> Array:
     return bump / max(float(np.linalg.norm(bump)), 1e-12)
 
 
-def _squares_sum(values: Array) -> Array:
-    """Return the sum of squares over the last axis, kept as an axis of one."""
-    total: Array = np.einsum("ijk,ijk->ij", values, values)[..., None]
+def _bits(numbers: Array) -> Array:
+    """Return a fair coin for each uniform number, with two axes more."""
+    heads: Array = numbers[..., None, None] >= 0.5
+    return heads
+
+
+def _squared(values: Array) -> Array:
+    """Return the squared length of every square, its two axes kept with one value each."""
+    total: Array = np.einsum("icjk,icjk->ic", values, values)[..., None, None]
     return total

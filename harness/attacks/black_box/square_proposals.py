@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from harness.attacks.ball import Ball
 
 Array = npt.NDArray[Any]
 Draw = Callable[[tuple[int, ...]], Array]
 """From a shape to uniform numbers in [0, 1) for each asked image, float32, shape (m, *shape)."""
+Corners = tuple[Array, Array, Array, Array]
+"""Indices of images, channels, rows and columns, that broadcast to (m, channels)."""
 
 
 class Proposals(ABC):
@@ -49,8 +52,8 @@ class Proposals(ABC):
         """Return the side of a square that covers a share of the area, at least `least`, in pixels."""
         return max(round(math.sqrt(share * self.height * self.width)), least)
 
-    def corners(self, numbers: Array, side: int) -> Array:
-        """Return where squares begin, as an offset into a channel, int64, shape (m,).
+    def corners(self, numbers: Array, side: int) -> Corners:
+        """Return where a square begins in each image, its index into `squares` of the asked images.
 
         Every position is as likely; the authors' code leaves the last row and the last column out.
 
@@ -60,21 +63,13 @@ class Proposals(ABC):
         """
         span = np.array([self.height - side + 1, self.width - side + 1], np.float32)
         top_left = (numbers * span).astype(np.int64)  # below the span: a product is never rounded up to it
-        offset: Array = top_left[:, 0] * self.width + top_left[:, 1]
-        return offset
+        return np.arange(len(numbers))[:, None], np.arange(self.channels), top_left[:, :1], top_left[:, 1:]
 
-    def squares(self, corners: Array, side: int) -> Array:
-        """Return where the values of squares lie in one image laid flat, int64, shape (m, channels, side * side)."""
-        line = np.arange(side)
-        inside = (line[:, None] * self.width + line).reshape(-1)
-        planes = np.arange(self.channels)[:, None] * (self.height * self.width) + inside
-        index: Array = corners[:, None, None] + planes
-        return index
 
-    def starts(self, rows: Array) -> Array:
-        """Return where images begin in an array of them laid flat, int64, shape (m, 1, 1)."""
-        index: Array = rows[:, None, None] * (self.channels * self.height * self.width)
-        return index
+def squares(images: Array, side: int) -> Array:
+    """Return a view of every square of images, shape (..., height - side + 1, width - side + 1, side, side)."""
+    view: Array = sliding_window_view(images, (side, side), axis=(-2, -1), writeable=True)
+    return view
 
 
 class LinfProposals(Proposals):
@@ -97,9 +92,9 @@ class LinfProposals(Proposals):
         """Set a square to an end of the ball in every channel; see `Proposals`."""
         side = min(self.side(share), self.height, self.width)
         numbers = draw((2 + self.channels,))
-        square = self.squares(self.corners(numbers[:, :2], side), side)
-        end = (numbers[:, 2:, None] >= 0.5) * self._ends[0].size
-        points = best[rows]
-        values = self._ends.reshape(-1).take(square + self.starts(rows) + end)
-        points.reshape(-1)[square + self.starts(np.arange(len(rows)))] = values
+        asked, channels, top, left = self.corners(numbers[:, :2], side)
+        end = (numbers[:, 2:] >= 0.5).astype(np.int64)
+        points: Array = best[rows]
+        values = squares(self._ends, side)[end, rows[:, None], channels, top, left]
+        squares(points, side)[asked, channels, top, left] = values
         return points

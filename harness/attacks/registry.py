@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from typing import Any
@@ -22,7 +22,15 @@ _ATTACKS = {
     "rays": "harness.attacks.black_box.rays:RayS",
 }
 
+SETS: Mapping[str, tuple[str, ...]] = {"autoattack": ("apgd-ce", "apgd-t", "fab-t", "square")}
+"""Attacks that are run together under one name, in this order: AutoAttack's standard (arXiv 2003.01690)."""
+
 NAMES: tuple[str, ...] = tuple(_ATTACKS)
+
+
+def expanded(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the attacks of these names and sets, each once."""
+    return tuple(dict.fromkeys(member for name in names for member in SETS.get(name, (name,))))
 
 
 def needs_gradient(name: str) -> bool:

@@ -11,6 +11,7 @@ from harness.attacks.ball import Norm
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import torch
     from torch import nn
 
     Array = npt.NDArray[Any]
@@ -26,6 +27,7 @@ def adversarial_images(
     norm: Norm,
     image_ids: Array,
     seed: int,
+    half: torch.dtype | None = None,
 ) -> Array:
     """Return a model's adversarial images, float32 of the images' shape, inside the ball and inside [0, 1].
 
@@ -38,10 +40,15 @@ def adversarial_images(
         norm: of the ball.
         image_ids: int64, shape (n,): places in the data set, which random draws depend on.
         seed: of all random draws.
+        half: type that gradients are computed in; None for float32, which decisions are taken in always.
     """
     import torch
 
+    from harness.attacks.differentiable import Differentiable
+    from harness.attacks.target import WhiteBox
+
     given = (torch.from_numpy(np.ascontiguousarray(array)) for array in (images, labels, image_ids))
     pixels, classes, ids = given
-    found = attack(model, pixels, classes, epsilon=epsilon, norm=norm, image_ids=ids, seed=seed)
+    target: Any = WhiteBox(Differentiable(model, half)) if attack.needs_gradient else model
+    found = attack(target, pixels, classes, epsilon=epsilon, norm=norm, image_ids=ids, seed=seed)
     return found.numpy()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from harness.cli.options import (
     Asked,
-    add,
     again_option,
     calibration_options,
     engine_options,
-    eval_options,
+    evaluation_options,
     experiment_options,
     json_option,
 )
@@ -20,17 +21,14 @@ from harness.cli.options import (
 @experiment_options
 @calibration_options
 @engine_options
-@add(eval_options)
+@evaluation_options
 @again_option
 @json_option
 def evaluate(
     asked: Asked,
     backend: tuple[str, ...] | None,
     precision: tuple[str, ...] | None,
-    attack: tuple[str, ...] | None,
-    epsilon: tuple[float, ...] | None,
-    arms: tuple[str, ...] | None,
-    samples: int | None,
+    evaluation: dict[str, Any],
     again: bool,
     as_json: bool,
 ) -> None:
@@ -38,7 +36,7 @@ def evaluate(
     from harness.cli.opening import opened
     from harness.cli.showing import show
 
-    settings = {"attack": attack, "epsilon": epsilon, "arms": arms, "samples": samples}
-    with opened(asked, {"build": {"backend": backend, "precision": precision}, "eval": settings}) as journey:
+    engines = {"backend": backend, "precision": precision}
+    with opened(asked, {"build": engines, "eval": evaluation}) as journey:
         folders = journey.results(["eval"], again=again)
     show(folders, as_json)

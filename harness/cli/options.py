@@ -133,19 +133,38 @@ def engine_options(function: Function) -> Function:
     return function
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result documents as a JSON array.")
-again_option = click.option("--again", is_flag=True, help="Do it even if it is up to date.")
-valid_option = click.option("--require-valid", is_flag=True, help="Exit 3 if a measurement is not valid.")
-eval_options = (
+_EVALUATION = (
     click.option(
         "--attack",
         type=ListOf(str, "attack"),
-        help="fgsm, pgd, apgd-ce, apgd-dlr, apgd-t, noise; default the experiment's.",
+        help="fgsm, pgd, apgd-ce, apgd-dlr, apgd-t, fab-t, square, rays, noise, or autoattack; several count together.",
     ),
-    click.option("--epsilon", type=ListOf(float, "number"), help="Radii in [0, 1] of the pixel range."),
-    click.option("--arms", type=ListOf(str, "arm"), help="transfer, loop."),
+    click.option("--norm", help="linf or l2."),
+    click.option("--epsilon", type=ListOf(float, "number"), help="Radii, in units of the pixel range."),
+    click.option("--arms", type=ListOf(str, "arm"), help="transfer, loop, query, noise."),
+    click.option("--attack-images", help="Adversarial images that 'harness export --attack-images' wrote elsewhere."),
     click.option("--samples", type=click.IntRange(min=1), help="The first N images of the test split."),
 )
+
+
+def evaluation_options(function: Function) -> Function:
+    """Add what an evaluation does; the command receives it as `evaluation`, settings of the section `eval`."""
+    from functools import wraps
+
+    names = ("attack", "norm", "epsilon", "arms", "attack_images", "samples")
+
+    @wraps(function)
+    def gathered(**rest: Any) -> Any:
+        return function(evaluation={name: rest.pop(name) for name in names}, **rest)
+
+    for option in reversed(_EVALUATION):
+        gathered = option(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result documents as a JSON array.")
+again_option = click.option("--again", is_flag=True, help="Do it even if it is up to date.")
+valid_option = click.option("--require-valid", is_flag=True, help="Exit 3 if a measurement is not valid.")
 measure_options = (
     click.option("--batch", type=ListOf(int, "integer"), help="Batch sizes."),
     click.option("--profile", help="quick (5 s a window), ci (60 s), mlperf (600 s)."),

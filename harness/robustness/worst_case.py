@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.data.dataset import Labels
-from harness.robustness.arms import ArmOutcome
 from harness.robustness.intervals import Share, share
 
 NONE_WON = -1
+
+
+class Decided(Protocol):
+    """An arm's outcome, as far as it is counted."""
+
+    @property
+    def decisions(self) -> Labels:
+        """The engine's, int64 (n,)."""
+
+    @property
+    def distances(self) -> npt.NDArray[np.float32]:
+        """The smallest change seen to fool the engine, float32 (n,); 0 where it is wrong when clean."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,24 @@ class WorstCase:
     unique_wins: tuple[int, ...]
 
 
-def worst_case(labels: Labels, clean_decisions: Labels, arms: Sequence[ArmOutcome]) -> WorstCase:
+@dataclass(frozen=True)
+class MinimalNorm:
+    """How little it takes to fool the engine.
+
+    Attributes:
+        median: of the smallest change seen, over the images that are right when clean; None with a reason.
+        n: images that are right when clean.
+        turned: images of which any change was seen to fool the engine, in the ball or outside.
+        reason: why there is no median.
+    """
+
+    median: float | None
+    n: int
+    turned: int
+    reason: str | None
+
+
+def worst_case(labels: Labels, clean_decisions: Labels, arms: Sequence[Decided]) -> WorstCase:
     """Combine the arms.
 
     Args:
@@ -50,3 +79,15 @@ def worst_case(labels: Labels, clean_decisions: Labels, arms: Sequence[ArmOutcom
         alone=tuple(share(right & ~win) for win in wins),
         unique_wins=tuple(int((win & single).sum()) for win in wins),
     )
+
+
+def minimal_norm(labels: Labels, clean_decisions: Labels, arms: Sequence[Decided]) -> MinimalNorm:
+    """Return the median of the smallest changes that any arm saw fool the engine; arguments as above."""
+    right = clean_decisions == labels
+    smallest = np.min([arm.distances for arm in arms], axis=0)[right]
+    turned, n = int(np.isfinite(smallest).sum()), len(smallest)
+    if n == 0:
+        return MinimalNorm(None, 0, 0, "the engine gets no image right when clean")
+    if 2 * turned <= n:
+        return MinimalNorm(None, n, turned, f"{n - turned} of {n} images were never turned, so the median is unknown")
+    return MinimalNorm(float(np.median(smallest)), n, turned, None)

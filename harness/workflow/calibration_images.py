@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from contracts.errors import InputError
 from contracts.files import sha256_file
 from harness.workflow.artifact import ExternalInput
 from harness.workflow.context import Context
+from harness.workflow.judging_attack import judging_attack
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,8 +70,7 @@ def settings(context: Context, kind: Kind) -> Mapping[str, Any]:
     if experiment.data.calibration is not None:
         found["file"] = Path(experiment.data.calibration).name
     if kind != "clean":
-        name, epsilon = experiment.eval.attack[0], experiment.eval.epsilon[0]
-        found["attack"] = {"name": name, "epsilon": epsilon, **asdict(_attack(context))}
+        found["attack"] = judging_attack(experiment).settings
     return found
 
 
@@ -143,32 +143,12 @@ def _drawn(labels: Labels, count: int, seed: int) -> Labels:
     return calibration_indices(labels, min(count, len(labels)), seed)
 
 
-def _attack(context: Context) -> Any:
-    from harness.attacks.registry import attack
-
-    name = context.lasting.eval.attack[0]
-    return attack(name, context.lasting.attack.get(name, {}))
-
-
 def _attacked(context: Context, model: nn.Module, images: Images, labels: Labels, ids: Labels) -> Images:
-    from harness.attacks.run import adversarial_images
-
-    attack, experiment = _attack(context), context.lasting
+    attack = judging_attack(context.lasting)
     found = []
     with context.progress.bar("attacking calibration images", len(images)) as advance:
         for start in range(0, len(images), _BATCH):
             part = slice(start, start + _BATCH)
-            found.append(
-                adversarial_images(
-                    attack,
-                    model,
-                    None,
-                    images[part],
-                    labels[part],
-                    epsilon=experiment.eval.epsilon[0],
-                    image_ids=ids[part],
-                    seed=experiment.seed,
-                )
-            )
+            found.append(attack(model, images[part], labels[part], ids[part]))
             advance(len(found[-1]))
     return np.concatenate(found)

@@ -21,6 +21,7 @@ from contracts.errors import InputError, unknown_name
 from engines import registry as backends
 from engines.backend import PRECISIONS, Precision
 from harness.attacks import registry as attacks
+from harness.attacks.ball import Norm, check_radius
 from harness.data import registry as data_sets
 from harness.measurement.window import PROFILES
 from harness.models.build import check_name
@@ -79,8 +80,8 @@ Backends = Annotated[
     tuple[Annotated[str, _among("backend", (*backends.NAMES, backends.AUTO))], ...], _LISTED, _DISTINCT
 ]
 Precisions = Annotated[tuple[Annotated[Precision, _among("precision", PRECISIONS)], ...], _LISTED, _DISTINCT]
-Attacks = Annotated[tuple[Annotated[str, _among("attack", attacks.NAMES)], ...], _LISTED, _DISTINCT]
-Epsilons = Annotated[tuple[Epsilon, ...], _LISTED, _DISTINCT]
+Attacks = Annotated[tuple[Annotated[str, _among("attack", (*attacks.NAMES, *attacks.SETS))], ...], _LISTED, _DISTINCT]
+Epsilons = Annotated[tuple[Positive, ...], _LISTED, _DISTINCT]
 Arms = Annotated[tuple[Annotated[str, _among("arm", ARMS)], ...], _LISTED, _DISTINCT]
 KeepFloat = Annotated[
     Literal["auto"] | tuple[str, ...], BeforeValidator(_listed_unless_auto), AfterValidator(_in_order)
@@ -197,12 +198,26 @@ class Build(Section):
 
 
 class Eval(Section):
-    """The evaluation; `samples` takes the first of the test split, all where it is left out."""
+    """The evaluation: several attacks count together, each epsilon by itself.
+
+    `samples` takes the first images of the test split, all where it is left out; `gradients` is the type that gradients
+    are computed in, half precision where the machine has it unless float32 is named; `attack_images` a file of
+    adversarial images that were made elsewhere.
+    """
 
     attack: Attacks = ("pgd",)
+    norm: Norm = "linf"
     epsilon: Epsilons = (0.05,)
     arms: Arms = ("transfer", "loop")
     samples: AtLeastOne | None = None
+    gradients: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attack_images: str | None = None
+
+    @model_validator(mode="after")
+    def _radii_are_meant(self) -> Eval:
+        for epsilon in self.epsilon:
+            check_radius(self.norm, epsilon)
+        return self
 
 
 class Measure(Section):

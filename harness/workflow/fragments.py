@@ -26,7 +26,7 @@ class Fragments:
         lineage: the engine and all it was made from, oldest first.
         final: the final checkpoint, where it is here.
         clean: clean decisions, where they are known.
-        attacks: one for each attack and epsilon.
+        attacks: one for each attack, norm and epsilon.
         measurement: latency and memory, where they are known.
     """
 
@@ -64,15 +64,15 @@ class KnownFragments:
         return next(self._newest(MEASUREMENT), None)
 
     def newest_evaluation(self) -> tuple[Artifact | None, tuple[Artifact, ...]]:
-        """Return the newest clean decisions, and for each attack and epsilon on those images the newest outcome."""
+        """Return the newest clean decisions, and on those images the newest outcome of each attack, norm and epsilon."""
         clean = next(self._newest(CLEAN), None)
         if clean is None:
             return None, ()
-        attacks: dict[tuple[str, float], Artifact] = {}
+        attacks: dict[tuple[str, str, float], Artifact] = {}
         for attack in self._newest(ATTACK):
             settings = attack.manifest["settings"]
             if clean.sha256 in _parents(attack):
-                attacks.setdefault((settings["attack"], settings["epsilon"]), attack)
+                attacks.setdefault((settings["attack"], settings["norm"], settings["epsilon"]), attack)
         return clean, tuple(attacks[key] for key in sorted(attacks))
 
     def _newest(self, kind: str) -> Iterator[Artifact]:

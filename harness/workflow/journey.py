@@ -12,14 +12,23 @@ from contracts.errors import InputError, InvalidMeasurementError
 from engines.backend import GRAPH_KINDS, Precision
 from engines.registry import backend as find_backend
 from engines.registry import choose
-from harness.attacks.registry import needs_gradient
 from harness.devices.environment import device_id, environment
 from harness.workflow.artifact import Artifact, Task, descends_from
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments, KnownFragments, doubts
 from harness.workflow.ledger import Ledger, Say
 from harness.workflow.origin import Trained, origin
-from harness.workflow.stages import assemble, build, evaluate, export, keep_float, measure, sensitivity
+from harness.workflow.stages import (
+    assemble,
+    attack,
+    attribute,
+    build,
+    clean,
+    export,
+    keep_float,
+    measure,
+    sensitivity,
+)
 from harness.workflow.stages.keep_float import MixedPrecision
 from harness.workflow.stages.sensitivity import Sensitivity
 
@@ -141,21 +150,21 @@ class Journey:
         for engine in self.engines():
             made = self._ledger.ensure(engine)
             known = KnownFragments(self.folder, self._device, made, self._context.data_input)
-            clean, attacks = self._evaluate(engine, made, again) if "eval" in parts else known.newest_evaluation()
+            decided, attacks = self._evaluate(engine, made, again) if "eval" in parts else known.newest_evaluation()
             if "measure" in parts:
                 measured: Artifact | None = self._measure(engine, again, require_valid)
                 reasons += doubts(measured) if measured else []
             else:
                 measured = known.newest_measurement()
             lineage = tuple(self._ledger.ancestry(engine))
-            found = Fragments(made, lineage, self._ledger.peek(self.origin.final), clean, attacks, measured)
+            found = Fragments(made, lineage, self._ledger.peek(self.origin.final), decided, attacks, measured)
             folders.append(assemble.assemble(self._context, found, self._device))
         if reasons and require_valid:
             raise InvalidMeasurementError(f"the measurement is not valid: {'; '.join(dict.fromkeys(reasons))}")
         return folders
 
     def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
-        context, settings = self._context, self._context.experiment.eval
+        context, why = self._context, attack.why_no_gradients(self._context.experiment)
         # An engine may lie here without its model, which must then not be trained anew: it would be another one.
         final = self._ledger.peek(self.origin.final)
         if final is None or not descends_from(made, final):
@@ -163,16 +172,26 @@ class Journey:
                 f"{engine.path} was not made from the model in this run folder, so attacks on that model tell nothing "
                 "of it: build it again with 'harness build --again', or evaluate it where it was made"
             )
-        reference = evaluate.reference_task(context, self.origin.final, self._device)
-        clean = evaluate.clean_task(context, engine, reference, self._device)
-        attacks = [
-            evaluate.attack_task(context, engine, self.origin.final, clean, attack, epsilon, self._device)
-            for attack in settings.attack
-            if final.kind != "onnx" or not needs_gradient(attack)
-            for epsilon in settings.epsilon
-        ]
-        first = self._ledger.ensure(clean, again=again)
-        return first, tuple(self._ledger.ensure(attack, again=again) for attack in attacks)
+        reference = clean.reference_task(context, self.origin.graph("float"), self._device)
+        decided = clean.clean_task(context, engine, reference, self._device)
+        first = self._ledger.ensure(decided, again=again)
+        planned = attack.protocol_plan(context.experiment, {"own": None} if why is None else {}, why or "")
+        if not planned.steps:
+            return first, ()
+        return first, tuple(
+            self._ledger.ensure(self._attack(engine, decided, epsilon), again=again)
+            for epsilon in context.experiment.eval.epsilon
+        )
+
+    def _attack(self, engine: Task, decided: Task, epsilon: float) -> Task:
+        """Return the protocol on an engine, with the models on the way to it where they are here."""
+        attribution = None
+        if isinstance(self.origin, Trained) and attack.why_no_gradients(self._context.experiment) is None:
+            on_the_way = (self.origin.base, self.origin.pruned)
+            if all(self._ledger.peek(each) for each in on_the_way):
+                attribution = attribute.task(self._context, *on_the_way, self.origin.final, epsilon, self._device)
+        given = attack.Given(engine, self.origin.final, decided, attribution)
+        return attack.attack_task(self._context, given, epsilon, self._device)
 
     def _measure(self, engine: Task, again: bool, require_valid: bool) -> Artifact:
         task = measure.task(self._context, engine, self._device)

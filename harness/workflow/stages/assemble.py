@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,16 @@ from calibration.table import CalibrationTable
 from contracts.files import sha256_json, write_text
 from engines.backend import EngineManifest
 from harness import __version__
-from harness.attacks.registry import needs_gradient
+from harness.attacks.registry import expanded
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments
-from harness.workflow.stages import evaluate, measure
+from harness.workflow.stages import attack, clean, measure
 
 RESULT = "result.json"
 
 _NOT_ASKED = "'harness eval' has not been run"
-_NO_GRADIENTS = (
-    "the model is a given ONNX graph without gradients, which attacks along gradients cannot reach; "
-    "'harness eval --attack noise' asks the engine alone"
-)
 _NOT_MEASURED = "'harness measure' has not been run"
 
 
@@ -58,7 +55,7 @@ def assemble(context: Context, fragments: Fragments, device: str) -> Path:
 def _document(context: Context, fragments: Fragments, device: str, identity: str, newest: Artifact) -> str:
     from reports.document import ResultDocument
 
-    attacks = [_robustness(attack) for attack in fragments.attacks]
+    attacks = [_robustness(outcome) for outcome in fragments.attacks]
     engine = EngineManifest.from_json(fragments.engine.info("engine"))
     document = ResultDocument.model_validate(
         {
@@ -74,14 +71,15 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "quantization": _quantization(fragments) if engine.precision == "int8" else None,
             "accuracy": _accuracy(fragments.clean),
             "robustness": attacks,
-            "robustness_reason": None if attacks else _why_no_attack(fragments),
+            "robustness_reason": None if attacks else _why_no_attack(context, fragments),
             "layers": fragments.engine.manifest["info"].get("layers"),
             "checks": fragments.engine.manifest["info"].get("checks"),
             **_measurement(fragments),
             "warnings": [
                 *_doubles(engine),
                 *fragments.engine.manifest["info"].get("warnings", ()),
-                *_left_out(context, fragments),
+                *_clean_signs(fragments.clean),
+                *_curve_signs(fragments.attacks),
             ],
         }
     )
@@ -102,9 +100,11 @@ def _doubles(engine: EngineManifest) -> list[str]:
     ]
 
 
-def _why_no_attack(fragments: Fragments) -> str:
-    given = fragments.final is not None and fragments.final.kind == "onnx"
-    return _NO_GRADIENTS if given and fragments.clean is not None else _NOT_ASKED
+def _why_no_attack(context: Context, fragments: Fragments) -> str:
+    why = attack.why_no_gradients(context.experiment)
+    if why is None or fragments.clean is None:
+        return _NOT_ASKED
+    return f"{why}; 'harness eval --arms query,noise' asks the engine alone"
 
 
 def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
@@ -126,13 +126,25 @@ def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
     }
 
 
-def _left_out(context: Context, fragments: Fragments) -> list[str]:
-    """Return a sentence on the attacks that were asked for beside those that ran, but need gradients."""
-    settings = context.experiment.eval
-    skipped = [name for name in settings.attack if context.experiment.model.onnx and needs_gradient(name)]
-    if not skipped or not fragments.attacks:
-        return []
-    return [f"{', '.join(skipped)} did not run: a given ONNX graph has no gradients, so robustness is untested by them"]
+def _clean_signs(decided: Artifact | None) -> list[str]:
+    return [] if decided is None else list(decided.info("warnings"))
+
+
+def _curve_signs(attacks: Sequence[Artifact]) -> list[str]:
+    """Return a sentence where robust accuracy rises with epsilon, as it cannot."""
+    by_radius = sorted(attacks, key=lambda each: each.manifest["settings"]["epsilon"])
+    signs = []
+    for smaller, larger in combinations(by_radius, 2):
+        names = [(each.manifest["settings"]["attack"], each.manifest["settings"]["norm"]) for each in (smaller, larger)]
+        before, after = (each.info("worst_case")["value"] for each in (smaller, larger))
+        if names[0] == names[1] and after > before:
+            radii = [each.manifest["settings"]["epsilon"] for each in (smaller, larger)]
+            signs.append(
+                f"{names[0][0]} leaves more images robust at epsilon {radii[1]:g} than at {radii[0]:g} ({after:.4f} "
+                f"and {before:.4f}): a larger ball holds the smaller one, so the attack fails at the larger; try more "
+                "steps or restarts"
+            )
+    return signs
 
 
 def _quantization(fragments: Fragments) -> Mapping[str, Any] | None:
@@ -156,20 +168,42 @@ def _link(artifact: Artifact) -> Mapping[str, Any]:
     return {"kind": artifact.kind, "sha256": artifact.sha256, "bytes": manifest["bytes"], "parents": parents}
 
 
-def _accuracy(clean: Artifact | None) -> Mapping[str, Any]:
-    if clean is None:
+def _accuracy(decided: Artifact | None) -> Mapping[str, Any]:
+    if decided is None:
         return {"clean": None, "reference": None, "flips": None, "reason": _NOT_ASKED}
-    return {key: clean.info(key) for key in ("clean", "reference", "flips")}
+    return {key: decided.info(key) for key in ("clean", "reference", "flips", "repeatability")}
 
 
-def _robustness(attack: Artifact) -> Mapping[str, Any]:
-    settings = attack.manifest["settings"]
+_PROTOCOL = (
+    "worst_case",
+    "arms",
+    "steps",
+    "skipped",
+    "minimal_norm",
+    "attribution",
+    "sanity",
+    "gradients",
+    "warnings",
+)
+
+
+def _robustness(outcome: Artifact) -> Mapping[str, Any]:
+    settings = outcome.manifest["settings"]
     return {
-        "attack": settings["attack"],
-        "norm": "linf",
-        "epsilon": settings["epsilon"],
-        "settings": {key: value for key, value in settings["hyper_parameters"].items() if value is not None},
-        **{key: attack.info(key) for key in ("worst_case", "arms", "warnings")},
+        **{key: settings[key] for key in ("attack", "norm", "epsilon")},
+        "settings": _attack_settings(settings),
+        **{key: outcome.info(key) for key in _PROTOCOL},
+    }
+
+
+def _attack_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hyper-parameters of the attacks that were asked for; of several, each with its attack's name."""
+    asked = [name for name in expanded(settings["attack"].split("+")) if name in settings["hyper_parameters"]]
+    return {
+        key if len(asked) == 1 else f"{name}.{key}": value
+        for name in asked
+        for key, value in settings["hyper_parameters"][name].items()
+        if value is not None
     }
 
 
@@ -192,18 +226,18 @@ def _measurement(fragments: Fragments) -> Mapping[str, Any]:
 def _copy_arrays(fragments: Fragments, folder: Path) -> None:
     """Put the per-image outcomes into one file, and the other arrays beside the document."""
     if fragments.clean is not None:
-        arrays = dict(np.load(fragments.clean.folder / evaluate.OUTCOMES, allow_pickle=False))
-        for attack in fragments.attacks:
-            settings = attack.manifest["settings"]
-            for name, array in np.load(attack.folder / evaluate.OUTCOMES, allow_pickle=False).items():
-                arrays[f"{settings['attack']}_{settings['epsilon']}_{name}"] = array
-        np.savez_compressed(folder / evaluate.OUTCOMES, **arrays)
+        arrays = dict(np.load(fragments.clean.folder / clean.OUTCOMES, allow_pickle=False))
+        for outcome in fragments.attacks:
+            settings = outcome.manifest["settings"]
+            for name, array in np.load(outcome.folder / clean.OUTCOMES, allow_pickle=False).items():
+                arrays[f"{settings['attack']}_{settings['norm']}_{settings['epsilon']:g}_{name}"] = array
+        np.savez_compressed(folder / clean.OUTCOMES, **arrays)
     if fragments.attacks:
-        shutil.copyfile(_most_telling(fragments.attacks).folder / evaluate.IMAGES, folder / evaluate.IMAGES)
+        shutil.copyfile(_most_telling(fragments.attacks).folder / attack.IMAGES, folder / attack.IMAGES)
     if fragments.measurement is not None:
         shutil.copyfile(fragments.measurement.folder / measure.LATENCIES, folder / measure.LATENCIES)
 
 
 def _most_telling(attacks: Sequence[Artifact]) -> Artifact:
     """Return the outcome whose images the report shows: the smallest epsilon's, which are the hardest to see."""
-    return min(attacks, key=lambda attack: attack.manifest["settings"]["epsilon"])
+    return min(attacks, key=lambda outcome: outcome.manifest["settings"]["epsilon"])

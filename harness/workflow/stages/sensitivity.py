@@ -12,11 +12,11 @@ import numpy as np
 from calibration.table import CalibrationTable
 from contracts.errors import InputError
 from contracts.files import read_json, write_json
-from harness.attacks.registry import attack, settings_of
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.calibration_images import CALIBRATION_DATA
 from harness.workflow.context import Context
+from harness.workflow.judging_attack import judging_attack
 from harness.workflow.stages import quantize
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Cost:
     Attributes:
         layer: its name.
         clean: points of clean accuracy.
-        robust: points of robust accuracy under the experiment's first attack.
+        robust: points of robust accuracy under the experiment's first attack along gradients.
     """
 
     layer: str
@@ -82,13 +82,10 @@ def task(context: Context, pruned: Task, calibrated: Task) -> Task:
 def settings(context: Context) -> Mapping[str, Any]:
     """Return every setting that decides what a quantized model is judged by."""
     experiment = context.lasting
-    name = experiment.eval.attack[0]
     return {
         "seed": experiment.seed,
         "samples": experiment.quantize.sensitivity_samples,
-        "attack": name,
-        "hyper_parameters": settings_of(attack(name, experiment.attack.get(name, {}))),
-        "epsilon": experiment.eval.epsilon[0],
+        **judging_attack(experiment).settings,
     }
 
 
@@ -159,15 +156,8 @@ class Judged:
     def _accuracy(self, twin: Twin) -> tuple[float, float]:
         from harness.robustness.differentiable import clean_and_robust
 
-        experiment = self._context.lasting
-        name = experiment.eval.attack[0]
-        return clean_and_robust(
-            twin.requires_grad_(False),
-            self._split,
-            attack(name, experiment.attack.get(name, {})),
-            epsilon=experiment.eval.epsilon[0],
-            seed=experiment.seed,
-        )
+        right, robust = clean_and_robust(twin.requires_grad_(False), self._split, judging_attack(self._context.lasting))
+        return float(right.mean()), float(robust.mean())
 
 
 def _not_calibrating(context: Context, table: CalibrationTable) -> Split:

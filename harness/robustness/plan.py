@@ -1,0 +1,69 @@
+"""Which attacks run in which arm, in which order; and which arms cannot run, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.attacks.attack import Attack, BlackBox
+from harness.robustness.arms import ARMS, LOOP, NOISE, QUERY, TRANSFER, Step
+
+BY_SCORES, BY_DECISIONS, AT_RANDOM = "square", "rays", "noise"
+"""What the arms `query` and `noise` run where no other such attack is asked for."""
+
+Found = Callable[[str], Attack | BlackBox]
+"""From an attack's name to the attack with the experiment's settings."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run.
+
+    Attributes:
+        steps: in order, those of one arm together.
+        skipped: the other arms that were asked for, each with the reason.
+    """
+
+    steps: tuple[Step, ...]
+    skipped: dict[str, str]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that run, in order."""
+        return tuple(dict.fromkeys(step.arm for step in self.steps))
+
+
+def plan(
+    arms: Sequence[str], attacks: Sequence[str], find: Found, sources: Sequence[str], no_sources: str = "no gradients"
+) -> Plan:
+    """Share attacks out among arms.
+
+    Attacks along gradients run in `transfer` and `loop`. One that only asks has an arm of its own, which runs where it
+    is named, whatever the arms are. The arm `query` asks for scores first and for decisions alone then.
+
+    Args:
+        arms: names of `ARMS`.
+        attacks: names of attacks, in order.
+        find: makes an attack.
+        sources: names of the models with gradients; the last is the engine's own function.
+        no_sources: why there are none, where there are none.
+    """
+    found = {name: find(name) for name in attacks}
+    climbing = [attack for attack in found.values() if attack.needs_gradient]
+    asking = [name for name, attack in found.items() if not attack.needs_gradient and name != AT_RANDOM]
+    wanted = {*arms, *([QUERY] if asking else []), *([NOISE] if AT_RANDOM in found else [])}
+    if QUERY in arms:
+        asking = [*(asking or [BY_SCORES]), *([BY_DECISIONS] if BY_DECISIONS not in asking else [])]
+    own = list(sources)[-1:]
+    steps = {
+        TRANSFER: [Step(TRANSFER, attack, source) for source in sources for attack in climbing],
+        LOOP: [Step(LOOP, attack, source) for source in own for attack in climbing],
+        QUERY: [Step(QUERY, found.get(name) or find(name), None) for name in asking],
+        NOISE: [Step(NOISE, found.get(AT_RANDOM) or find(AT_RANDOM), None)],
+    }
+    named = ", ".join(attacks)
+    idle = no_sources if climbing else f"{named} follows no gradient: it asks the engine in an arm of its own"
+    return Plan(
+        steps=tuple(step for arm in ARMS if arm in wanted for step in steps[arm]),
+        skipped={arm: idle for arm in arms if not steps[arm]},
+    )

@@ -1,0 +1,62 @@
+"""Attribute: clean and robust accuracy of every model on the way to the engine, to see what was lost where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contracts.files import write_json
+from harness.robustness.intervals import share
+from harness.workflow import saved_models
+from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.context import Context
+from harness.workflow.fragments import FOLDER
+from harness.workflow.judging_attack import judging_attack
+from harness.workflow.stages.clean import NAME, evaluated
+
+if TYPE_CHECKING:
+    from torch import nn
+
+KIND = "attribution"
+STAGES = "stages.json"
+
+BASE, PRUNED, FLOAT, TWIN = "base", "pruned", "float", "twin"
+
+
+def task(context: Context, base: Task, pruned: Task, final: Task, epsilon: float, device: str) -> Task:
+    """Return how the models on the way are judged, each by the same attack through its own gradients."""
+    attack = judging_attack(context.experiment, epsilon)
+    samples = context.experiment.eval.samples
+    checkpoints = tuple(dict.fromkeys((base, pruned)))  # one, where nothing is pruned
+    return Task(
+        stage=NAME,
+        path=f"{FOLDER}/{device}/attribution-{attack.attack.name}-{attack.norm}-{epsilon:g}-{samples or 'all'}",
+        kind=KIND,
+        settings={"samples": samples, "seed": attack.seed, "device": device, **attack.settings},
+        make=lambda folder, parents: _make(context, folder, parents, epsilon),
+        parents=(*checkpoints, final),
+        inputs=(context.data_input,),
+    )
+
+
+def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], epsilon: float) -> Made:
+    from harness.robustness.differentiable import clean_and_robust
+
+    attack, split = judging_attack(context.experiment, epsilon), evaluated(context)
+    stages = []
+    for stage, model in _models(context, parents):
+        with context.progress.bar(f"{attack.attack.name} {epsilon:g} on {stage} itself", len(split)) as advance:
+            right, robust = clean_and_robust(model.requires_grad_(False), split, attack, advance)
+        stages.append({"stage": stage, "clean": asdict(share(right)), "robust": asdict(share(robust))})
+    write_json(folder / STAGES, stages)
+    return {"attack": attack.attack.name, "stages": stages}
+
+
+def _models(context: Context, parents: tuple[Artifact, ...]) -> Iterator[tuple[str, nn.Module]]:
+    *checkpoints, final = parents
+    for stage, checkpoint in zip((BASE, PRUNED), checkpoints, strict=False):
+        yield stage, saved_models.load(context, checkpoint)
+    yield FLOAT, saved_models.load_twin(context, final).quantize(False)
+    yield TWIN, saved_models.load_twin(context, final).quantize(True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reports.curves import Curve
 from reports.document import ResultDocument
 from reports.robustness_parts import Rate
 from reports.wording import attack_name, engine_names, interval, percent, plain, significant
@@ -22,20 +23,25 @@ Figure = dict[str, Any]
 REFERENCE, CLEAN, WORST, ARM = "#6b7785", "#2f6db5", "#b3472f", "#a8743f"
 _BARS = 50
 _ROW_PX = 34
+# With more attacks than these many bars show, as over a row of epsilons, the arms stay in their tables.
+_MOST_RATES = 20
 
 
 def accuracy_figure(document: ResultDocument) -> Figure:
-    """Return one bar a rate, with its 95 % interval: float reference, engine clean, each worst case, each arm."""
+    """Return one bar a rate, with its 95 % interval: float reference, engine clean, each worst case, its arms.
+
+    The arms are left out where there are so many attacks that the picture would only be long.
+    """
     accuracy = document.accuracy
     bars: list[tuple[str, Rate, str]] = []
     if accuracy.reference is not None:
         bars.append(("float, clean", accuracy.reference, REFERENCE))
     if accuracy.clean is not None:
         bars.append(("engine, clean", accuracy.clean, CLEAN))
+    with_arms = sum(1 + len(entry.arms) for entry in document.robustness) <= _MOST_RATES
     for entry in document.robustness:
         bars.append((f"{attack_name(entry)}, worst case", entry.worst_case, WORST))
-        for name, arm in entry.arms.items():
-            bars.append((f"{name} alone", arm, ARM))
+        bars.extend((f"{name} alone", arm, ARM) for name, arm in entry.arms.items() if with_arms)
     return _rates(bars)
 
 
@@ -47,6 +53,34 @@ def comparison_figure(documents: Sequence[ResultDocument]) -> Figure:
             bars.append((f"{name}, clean", document.accuracy.clean, CLEAN))
         bars.extend((f"{name}, {attack_name(entry)}", entry.worst_case, WORST) for entry in document.robustness)
     return _rates(bars)
+
+
+def curve_figure(curve: Curve) -> Figure:
+    """Return robust accuracy over epsilon, every point with its 95 % interval."""
+    rates = [rate for _, rate in curve.points]
+    figure = _figure(280)
+    figure["data"] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "x": [epsilon for epsilon, _ in curve.points],
+            "y": [round(100 * rate.value, 4) for rate in rates],
+            "customdata": [
+                f"{'clean' if epsilon == 0 else f'epsilon {epsilon:g}'}: {percent(rate.value, rate.n)}, 95 % interval "
+                f"{interval(rate)}"
+                for epsilon, rate in curve.points
+            ],
+            "hovertemplate": "%{customdata}<extra></extra>",
+            "line": {"color": WORST, "width": 2},
+            "marker": {"color": [WORST if epsilon else CLEAN for epsilon, _ in curve.points], "size": 8},
+            "error_y": _intervals(rates),
+        }
+    ]
+    layout = figure["layout"]
+    layout["xaxis"] |= {"title": {"text": f"epsilon ({_words(curve.norm)})"}, "rangemode": "tozero", "nticks": 7}
+    layout["yaxis"] |= {"range": [0, 102], "tickvals": [0, 25, 50, 75, 100], "title": {"text": "robust accuracy"}}
+    layout["yaxis"] |= {"ticktext": ["0", "25", "50", "75", "100 %"]}
+    return figure
 
 
 def latency_figure(times_ms: NDArray[np.float64], percentiles_ms: Mapping[str, float | None]) -> Figure:
@@ -114,14 +148,7 @@ def _rates(bars: Sequence[tuple[str, Rate, str]]) -> Figure:
             "customdata": [f"{percent(rate.value, rate.n)}, 95 % interval {interval(rate)}" for _, rate, _ in bars],
             "hovertemplate": "%{customdata}<extra></extra>",
             "marker": {"color": [colour for _, _, colour in bars]},
-            "error_x": {
-                "type": "data",
-                "symmetric": False,
-                "array": [round(100 * (rate.ci95[1] - rate.value), 4) for _, rate, _ in bars],
-                "arrayminus": [round(100 * (rate.value - rate.ci95[0]), 4) for _, rate, _ in bars],
-                "thickness": 1.5,
-                "width": 4,
-            },
+            "error_x": _intervals([rate for _, rate, _ in bars]),
         }
     ]
     layout = figure["layout"]
@@ -130,6 +157,17 @@ def _rates(bars: Sequence[tuple[str, Rate, str]]) -> Figure:
     layout["yaxis"] |= {"tickvals": places, "ticktext": labels, "autorange": "reversed", "showgrid": False}
     layout["yaxis"] |= {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
     return figure
+
+
+def _intervals(rates: Sequence[Rate]) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [round(100 * (rate.ci95[1] - rate.value), 4) for rate in rates],
+        "arrayminus": [round(100 * (rate.value - rate.ci95[0]), 4) for rate in rates],
+        "thickness": 1.5,
+        "width": 4,
+    }
 
 
 def _words(text: str) -> str:

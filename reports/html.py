@@ -9,14 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.files import write_text
-from reports.charts import Figure, accuracy_figure, comparison_figure, latency_figure, left_out
+from reports.charts import Figure, accuracy_figure, comparison_figure, curve_figure, latency_figure, left_out
+from reports.curves import Curve, curves
 from reports.document import ResultDocument
 from reports.pictures import Picture, pictures
+from reports.robustness_wording import (
+    cautions,
+    minimal_norm_told,
+    ran_told,
+    repeatability_told,
+    sanity_told,
+    source_told,
+    stage_rows,
+)
 from reports.store import StoredResult
 from reports.wording import (
     attack_name,
     checks_told,
     engine_names,
+    factor,
     forms,
     interval,
     layers_told,
@@ -36,8 +47,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _PAGE_BYTES = 6_000_000
-# What an engine's section takes without its pictures, generously.
+# What an engine's section takes without its pictures, generously: what is fixed, and what grows with its document.
 _SECTION_BYTES = 60_000
+_TOLD_TIMES = 3
 _PICTURE_BYTES = 600_000
 
 
@@ -53,6 +65,14 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class CurvePlace:
+    """One chart of robust accuracy over epsilon: the id of its place, and what it shows."""
+
+    id: str
+    curve: Curve
+
+
+@dataclass(frozen=True)
 class Section:
     """What the page shows of one engine."""
 
@@ -61,9 +81,11 @@ class Section:
     document: ResultDocument
     embedded: str
     accuracy_chart: str | None
+    curves: tuple[CurvePlace, ...]
     histograms: tuple[Histogram, ...]
     pictures: tuple[Picture, ...]
     stored_pictures: int
+    picture_rule: str | None
 
 
 def write_html(results: Sequence[StoredResult], path: Path) -> None:
@@ -82,7 +104,8 @@ def write_html(results: Sequence[StoredResult], path: Path) -> None:
     if not results:
         raise ValueError("a report needs at least one result")
     plotly = get_plotlyjs()
-    budget = max(0, min(_PICTURE_BYTES, _PAGE_BYTES - len(plotly.encode()) - _SECTION_BYTES * len(results)))
+    told = sum(_SECTION_BYTES + _TOLD_TIMES * len(stored.document.to_json()) for stored in results)
+    budget = max(0, min(_PICTURE_BYTES, _PAGE_BYTES - len(plotly.encode()) - told))
     charts: dict[str, Figure] = {}
     names = engine_names([stored.document for stored in results])
     sections = [
@@ -119,6 +142,8 @@ def _section(id: str, name: str, stored: StoredResult, charts: dict[str, Figure]
     if document.accuracy.clean or document.accuracy.reference or document.robustness:
         accuracy_chart = f"{id}-accuracy"
         charts[accuracy_chart] = accuracy_figure(document)
+    places = tuple(CurvePlace(f"{id}-curve-{number}", curve) for number, curve in enumerate(curves(document), start=1))
+    charts.update({place.id: curve_figure(place.curve) for place in places})
     percentiles = {entry.batch: {"p50": entry.p50_ms, "p99": entry.p99_ms} for entry in document.latency}
     histograms = []
     for batch, times_ms in stored.latencies().items():
@@ -133,9 +158,11 @@ def _section(id: str, name: str, stored: StoredResult, charts: dict[str, Figure]
         document=document,
         embedded=embeddable_json(document.model_dump(mode="json")),
         accuracy_chart=accuracy_chart,
+        curves=places,
         histograms=tuple(histograms),
         pictures=() if images is None else pictures(images, picture_bytes),
         stored_pictures=0 if images is None else len(images.labels),
+        picture_rule=None if images is None or not images.rule else images.rule.strip().rstrip("."),
     )
 
 
@@ -155,6 +182,9 @@ def _environment() -> Environment:
     )
     environment.filters.update(attack_name=attack_name, mac_shares=mac_shares, quantized_how=quantized_how, share=share)
     environment.filters.update(forms=forms, layers_told=layers_told, checks_told=checks_told, spans_told=spans_told)
+    environment.filters.update(cautions=cautions, minimal_norm_told=minimal_norm_told, ran_told=ran_told, factor=factor)
+    environment.filters.update(repeatability_told=repeatability_told, sanity_told=sanity_told, source_told=source_told)
+    environment.filters.update(stage_rows=stage_rows)
     return environment
 
 

@@ -37,6 +37,8 @@ class AdversarialImages:
         clean_decisions: int64 (k,).
         adversarial_decisions: int64 (k,).
         class_names: one name a class; empty where the classes have none.
+        rule: how these images were chosen, as a sentence, where that is known.
+        turned_by: the arm and the attack that turned each image, `""` where none did; empty where that is not known.
     """
 
     clean: NDArray[np.float32]
@@ -45,6 +47,8 @@ class AdversarialImages:
     clean_decisions: NDArray[np.int64]
     adversarial_decisions: NDArray[np.int64]
     class_names: tuple[str, ...]
+    rule: str | None = None
+    turned_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,13 @@ def _checked_images(path: Path, arrays: Arrays) -> AdversarialImages:
     for name in names[2:]:
         if arrays[name].shape != clean.shape[:1] or arrays[name].dtype.kind not in "iu":
             raise _damaged(path, f"{name} is not one integer an image")
+    rule, turned_by = arrays.get("rule"), arrays.get("turned_by")
+    if rule is not None and (rule.shape != () or rule.dtype.kind != "U"):
+        raise _damaged(path, "rule is not one sentence")
+    if turned_by is not None and (
+        turned_by.shape != clean.shape[:1] or (turned_by.size and turned_by.dtype.kind != "U")
+    ):
+        raise _damaged(path, "turned_by is not one name an image")
     return AdversarialImages(
         clean.astype(np.float32),
         adversarial.astype(np.float32),
@@ -172,4 +183,6 @@ def _checked_images(path: Path, arrays: Arrays) -> AdversarialImages:
         arrays["clean_decisions"].astype(np.int64),
         arrays["adversarial_decisions"].astype(np.int64),
         tuple(str(name) for name in arrays.get("class_names", np.array([], dtype=str)).reshape(-1)),
+        None if rule is None else str(rule),
+        () if turned_by is None else tuple(str(name) for name in turned_by),
     )

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from reports.curves import curves
 from reports.document import Accuracy, ResultDocument
 from reports.measured_parts import DeviceState, Energy, Latency, Memory
-from reports.robustness_parts import Rate, Robustness
+from reports.robustness_wording import repeatability_told
 from reports.store import StoredResult
+from reports.terminal_lines import rated, table, text, warnings
+from reports.terminal_robustness import curve, robustness
 from reports.wording import (
     NULL,
     attack_name,
     checks_told,
     engine_names,
-    interval,
     layers_told,
     mac_shares,
     moment,
     percent,
-    plain,
     quantity,
     quantized_how,
     significant,
@@ -29,7 +30,6 @@ from reports.wording import (
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
     from rich.text import Text
 
 # How many attacks and batches fit into the comparing table at 80 columns; the engines' own tables have all.
@@ -62,127 +62,95 @@ def render(document: ResultDocument, name: str | None = None) -> RenderableType:
     story.add_column(min_width=8)
     story.add_column(ratio=1)
     for label, parts in _parts(document):
-        story.add_row(_text(label, "bold"), Group(*parts, ""))
+        story.add_row(text(label, "bold"), Group(*parts, ""))
     return Panel(
         story,
-        title=_text(name or engine_names([document])[0], "bold"),
+        title=text(name or engine_names([document])[0], "bold"),
         title_align="left",
-        subtitle=_text(moment(document.created)),
+        subtitle=text(moment(document.created)),
         subtitle_align="right",
         box=ROUNDED,
         padding=(1, 1, 0, 1),
     )
 
 
-def _text(text: str, style: str = "") -> Text:
-    """Return foreign or own words as text alone: no markup, no control characters."""
-    from rich.text import Text
-
-    return Text(plain(text), style)
-
-
-def _table(*columns: str) -> Table:
-    """Return a table whose first column is words and whose others are right-aligned numbers."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="")
-    for index, column in enumerate(columns):
-        table.add_column(_text(column), justify="right" if index else "left", overflow="fold")
-    return table
-
-
-def _warnings(sentences: Iterable[str], label: str = "warning") -> Iterator[Text]:
-    for sentence in sentences:
-        yield _text(f"{label}: {sentence}", "yellow")
-
-
 def _parts(document: ResultDocument) -> Iterator[tuple[str, list[RenderableType]]]:
     yield "Engine", list(_engine(document))
     if document.checks is not None:
-        yield "Checks", [_text(sentence) for sentence in checks_told(document.checks)]
+        yield "Checks", [text(sentence) for sentence in checks_told(document.checks)]
     yield "Accuracy", list(_accuracy(document.accuracy))
-    robust = [part for entry in document.robustness for part in _robustness(entry)]
-    yield "Robust", robust or [_absent(document.robustness_reason)]
+    yield "Robust", list(_robust(document)) or [_absent(document.robustness_reason)]
     yield "Latency", list(_latency(document.latency)) or [_absent(document.latency_reason)]
     yield "Memory", list(_memory(document.memory))
     yield "Energy", list(_energy(document.energy))
     yield "Device", list(_device(document.device_id, document.device))
     if document.warnings:
-        yield "Warnings", [_text(sentence, "yellow") for sentence in document.warnings]
+        yield "Warnings", [text(sentence, "yellow") for sentence in document.warnings]
 
 
 def _absent(reason: str | None) -> Text:
-    return _text(f"not measured: {reason or 'no reason given'}", "dim")
+    return text(f"not measured: {reason or 'no reason given'}", "dim")
 
 
 def _engine(document: ResultDocument) -> Iterator[RenderableType]:
     subject = document.subject
-    yield _text(
+    yield text(
         f"{subject.experiment}: {subject.model} on {subject.dataset}, {subject.backend} {subject.precision}, "
         f"{size(document.memory.engine_bytes)}"
     )
-    yield _text(
+    yield text(
         f"{quantity(subject.parameters)} parameters, {quantity(subject.macs)} MACs, sparsity {subject.sparsity:g}, "
         f"seed {subject.seed}, result {document.id}",
         "dim",
     )
     if document.quantization is not None:
-        yield _text(f"quantized by {quantized_how(document.quantization)}")
+        yield text(f"quantized by {quantized_how(document.quantization)}")
     precision = document.precision
     if precision is not None and precision.layers:
-        yield _text(f"multiply-accumulates: {mac_shares(precision)}, by {precision.source}")
+        yield text(f"multiply-accumulates: {mac_shares(precision)}, by {precision.source}")
     elif precision is not None:
-        yield _text(f"not known what its layers run in: {precision.reason or 'no reason given'}", "dim")
+        yield text(f"not known what its layers run in: {precision.reason or 'no reason given'}", "dim")
     if document.layers is not None:
-        yield _text(layers_told(document.layers))
-
-
-def _rate(rate: Rate) -> str:
-    return f"{percent(rate.value, rate.n)} {interval(rate)} of {rate.n:,} images"
+        yield text(layers_told(document.layers))
 
 
 def _accuracy(accuracy: Accuracy) -> Iterator[RenderableType]:
     if accuracy.clean is None:
         yield _absent(accuracy.reason)
     else:
-        yield _text(f"clean  {_rate(accuracy.clean)}", "bold")
+        yield text(f"clean  {rated(accuracy.clean)}", "bold")
     if accuracy.reference is not None:
-        yield _text(f"float  {_rate(accuracy.reference)}")
+        yield text(f"float  {rated(accuracy.reference)}")
+    if accuracy.repeatability is not None:
+        wavers = accuracy.repeatability.votes > 1
+        yield text(repeatability_told(accuracy.repeatability), "yellow" if wavers else "")
     flips = accuracy.flips
     if flips is not None:
-        yield _text(
+        yield text(
             f"{flips.changed:,} decisions changed against {flips.against}: {flips.to_wrong:,} to wrong, "
             f"{flips.to_right:,} to right"
         )
     if accuracy.clean is not None and accuracy.reason:
-        yield _text(accuracy.reason, "dim")
+        yield text(accuracy.reason, "dim")
 
 
-def _robustness(entry: Robustness) -> Iterator[RenderableType]:
-    yield _text(f"{attack_name(entry)}  {_rate(entry.worst_case)}", "bold")
-    if entry.arms:
-        table = _table("arm", "robust", "95 %", "unique wins", "queries", "seconds")
-        for name, arm in entry.arms.items():
-            table.add_row(
-                _text(name),
-                percent(arm.value, arm.n),
-                _text(interval(arm)),
-                f"{arm.unique_wins:,}",
-                f"{arm.queries:,}",
-                significant(arm.seconds),
-            )
-        yield table
-    yield from _warnings(entry.warnings)
+def _robust(document: ResultDocument) -> Iterator[RenderableType]:
+    for number, entry in enumerate(document.robustness):
+        if number:
+            yield ""
+        yield from robustness(entry)
+    for found in curves(document):
+        yield ""
+        yield from curve(found)
 
 
 def _latency(entries: Sequence[Latency]) -> Iterator[RenderableType]:
     if not entries:
         return
-    table = _table("batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "queries", "threads", "valid")
+    rows = table("batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "queries", "threads", "valid")
     for entry in entries:
         times = (significant(value) for value in (entry.p50_ms, entry.p90_ms, entry.p99_ms))
-        table.add_row(
+        rows.add_row(
             str(entry.batch),
             *times,
             significant(entry.throughput_per_s),
@@ -190,22 +158,22 @@ def _latency(entries: Sequence[Latency]) -> Iterator[RenderableType]:
             str(entry.threads),
             "yes" if entry.valid else "no",
         )
-    yield table
+    yield rows
     for entry in entries:
         if entry.spans is not None:
-            yield _text(f"batch {entry.batch}: {spans_told(entry)}")
+            yield text(f"batch {entry.batch}: {spans_told(entry)}")
         label = f"batch {entry.batch}" if entry.valid else f"batch {entry.batch} is not valid"
-        yield from _warnings(entry.reasons, label)
+        yield from warnings(entry.reasons, label)
 
 
 def _memory(memory: Memory) -> Iterator[RenderableType]:
-    yield _text(
+    yield text(
         f"engine {size(memory.engine_bytes)}, weights {size(memory.weights_bytes)}, device peak "
         f"{size(memory.device_peak_bytes)}, process peak {size(memory.process_peak_bytes)} over a baseline of "
         f"{size(memory.baseline_bytes)}"
     )
     for reason in memory.reasons:
-        yield _text(reason, "dim")
+        yield text(reason, "dim")
 
 
 def _energy(energy: Energy) -> Iterator[RenderableType]:
@@ -214,17 +182,17 @@ def _energy(energy: Energy) -> Iterator[RenderableType]:
         return
     rails = ", ".join(f"{name} {significant(value)} J" for name, value in (energy.rails or {}).items())
     source = f" by {energy.source}" if energy.source else ""
-    yield _text(f"{significant(energy.joules_per_inference)} J an inference{source}{f' ({rails})' if rails else ''}")
+    yield text(f"{significant(energy.joules_per_inference)} J an inference{source}{f' ({rails})' if rails else ''}")
     if energy.reason:
-        yield _text(energy.reason, "dim")
+        yield text(energy.reason, "dim")
 
 
 def _device(device_id: str, state: DeviceState) -> Iterator[RenderableType]:
     if state.valid is None:
-        yield _text(f"{device_id}: {'; '.join(state.reasons) or 'not measured'}", "dim")
+        yield text(f"{device_id}: {'; '.join(state.reasons) or 'not measured'}", "dim")
         return
-    yield _text(f"{device_id}: {'state was steady' if state.valid else 'the state makes the measurement not valid'}")
-    yield from _warnings(state.reasons, "state" if state.valid else "not valid")
+    yield text(f"{device_id}: {'state was steady' if state.valid else 'the state makes the measurement not valid'}")
+    yield from warnings(state.reasons, "state" if state.valid else "not valid")
 
 
 def _comparison(documents: Sequence[ResultDocument]) -> RenderableType:
@@ -235,19 +203,17 @@ def _comparison(documents: Sequence[ResultDocument]) -> RenderableType:
     batches = sorted({entry.batch for document in documents for entry in document.latency})
     attacks = attacks[:_COMPARED_ATTACKS]
     batches = batches[: _COMPARED - len(attacks)]
-    table = _table("engine", "clean", *attacks, *(f"p50 ms b{batch}" for batch in batches), "size")
+    rows = table("engine", "clean", *attacks, *(f"p50 ms b{batch}" for batch in batches), "size")
     for name, document in zip(engine_names(documents), documents, strict=True):
         clean = document.accuracy.clean
         robust = {attack_name(entry): entry.worst_case for entry in document.robustness}
         times = {entry.batch: significant(entry.p50_ms) + ("" if entry.valid else "*") for entry in document.latency}
-        table.add_row(
-            _text(name, "bold"),
+        rows.add_row(
+            text(name, "bold"),
             NULL if clean is None else percent(clean.value, clean.n),
             *(percent(robust[key].value, robust[key].n) if key in robust else NULL for key in attacks),
             *(times.get(batch, NULL) for batch in batches),
             size(document.memory.engine_bytes),
         )
     doubtful = any(not entry.valid for document in documents for entry in document.latency if entry.batch in batches)
-    return Group(
-        table, *([_text("* not a valid measurement, for the reasons below", "yellow")] if doubtful else []), ""
-    )
+    return Group(rows, *([text("* not a valid measurement, for the reasons below", "yellow")] if doubtful else []), "")

@@ -126,6 +126,11 @@ def significant(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-4 or value == 0 else f"{value:.2e}"
 
 
+def factor(value: float) -> str:
+    """Return a factor of two significant digits without an exponent, as `10`, `120` or `0.55`."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def size(count: int | None) -> str:
     """Return a number of bytes in decimal units (1 kB is 1000 bytes); `-` for None."""
     if count is None:
@@ -159,7 +164,7 @@ def in_utc(when: datetime) -> datetime:
 
 
 def attack_name(entry: Robustness) -> str:
-    """Return what an attack was, as `pgd linf 0.05`."""
+    """Return what an attack was, as `autoattack linf 0.05`, or `pgd+square linf 0.05` of several combined."""
     return plain(f"{entry.attack} {entry.norm} {entry.epsilon:g}")
 
 

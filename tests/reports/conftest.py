@@ -10,6 +10,7 @@ import pytest
 
 from reports.document import ResultDocument
 from reports.store import StoredResult
+from tests.reports.robust_results import robust
 
 CHECKPOINT, ONNX, TABLE, ENGINE = "1a" * 32, "2b" * 32, "3c" * 32, "4d" * 32
 
@@ -119,6 +120,12 @@ def values(precision: str = "int8") -> dict[str, Any]:
     }
 
 
+def whole() -> dict[str, Any]:
+    """Return a document with all that the robustness protocol tells."""
+    made = values()
+    return {**made, **robust(made)}
+
+
 def layer(name: str, precision: str, macs: int) -> dict[str, Any]:
     operator = "Gemm" if name == "linear" else "Conv"
     return {"name": name, "operator": operator, "precision": precision, "macs": macs, "quantized": precision == "int8"}
@@ -164,7 +171,7 @@ def hostile() -> Callable[[str], ResultDocument]:
             return [poisoned(item, text) for item in value]
         return text if isinstance(value, str) else value
 
-    return lambda text: ResultDocument.model_validate(poisoned(values(), text))
+    return lambda text: ResultDocument.model_validate(poisoned(whole(), text))
 
 
 def _keys(value: object) -> set[str]:
@@ -173,8 +180,10 @@ def _keys(value: object) -> set[str]:
     return set().union(*(_keys(item) for item in value)) if isinstance(value, list) else set()
 
 
-_FREE = {"transfer", "loop", "steps", "step_size", "random_start", "restarts", "openvino", "numpy", "onnx"}
-_KEYS = _keys(values()) - _FREE - {"cpu_mhz", "governor", "temperature_c"}
+_ARMS = {"transfer", "loop", "query", "noise", "boundary"}
+_SETTINGS = {"step_size", "random_start", "restarts", "seed", "rho", "p"}
+_READINGS = {"cpu_mhz", "governor", "temperature_c"}
+_KEYS = _keys(whole()) - _ARMS - (_SETTINGS - {"seed"}) - _READINGS - {"openvino", "numpy", "onnx"}
 
 
 @pytest.fixture

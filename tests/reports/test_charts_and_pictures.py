@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reports import wording
 from reports.charts import latency_figure, left_out
 from reports.pictures import pictures
 from reports.png import png
@@ -68,18 +71,36 @@ def images(change: float) -> AdversarialImages:
     )
 
 
-def test_the_difference_is_scaled_to_the_full_range_about_grey() -> None:
-    first, second = pictures(images(0.03), 10**6)
+@pytest.mark.parametrize(("change", "factor", "told"), [(0.03, 16, "16"), (0.05, 10, "10"), (0.004, 120, "120")])
+def test_the_difference_is_multiplied_by_a_factor_that_is_told(change: float, factor: int, told: str) -> None:
+    first, second = pictures(images(change), 10**6)
+    assert first.factor == pytest.approx(factor)
+    assert wording.factor(first.factor) == told
     _, _, _, pixels = decode(base64.b64decode(first.difference.removeprefix("data:image/png;base64,")))
-    assert pixels[0, 0, 0] == 255
-    assert pixels[3, 3, 0] == 0
+    assert pixels[0, 0, 0] == round(255 * (0.5 + factor * change))
+    assert pixels[3, 3, 0] == round(255 * (0.5 - factor * change))
     assert pixels[1, 1, 0] == 128
-    assert first.largest_change == pytest.approx(0.03)
+    assert first.largest_change == pytest.approx(change, rel=1e-5)
     assert (first.label, first.adversarial_decision, first.fooled) == ("a cat", "a dog", True)
-    assert second.largest_change == 0
+    assert (second.largest_change, second.factor) == (0, 1)
     assert not second.fooled
 
 
 def test_no_more_pictures_than_the_budget_holds() -> None:
     assert len(pictures(images(0.1), 10**6)) == 2
     assert pictures(images(0.1), 100) == ()
+    many = images(0.1)
+    names = ("clean", "adversarial", "labels", "clean_decisions", "adversarial_decisions")
+    ten: dict[str, Any] = {name: np.repeat(getattr(many, name), 5, axis=0) for name in names}
+    assert len(pictures(dataclasses.replace(many, **ten), 10**6)) == 8
+
+
+@pytest.mark.parametrize("change", [0.5, 1e-9, 1e-40, 0.0371])
+def test_a_scaled_difference_stays_within_the_range(change: float) -> None:
+    found = images(0.0)
+    clean = np.zeros_like(found.clean)
+    adversarial = clean.copy()
+    adversarial[0, 0, 0, 0] = change
+    first = pictures(dataclasses.replace(found, clean=clean, adversarial=adversarial), 10**6)[0]
+    assert first.factor * change <= 0.50001
+    assert np.isfinite(first.factor)

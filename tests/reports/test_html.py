@@ -182,7 +182,7 @@ def test_hostile_text_is_text(
     result = store(tmp_path, hostile(text))
     names = np.array([text] * 10)
     with np.load(result.folder / "images.npz") as archive:
-        arrays = {**archive, "class_names": names}
+        arrays = {**archive, "class_names": names, "rule": np.array(text), "turned_by": names[:4]}
     np.savez(result.folder / "images.npz", **arrays)
     page = page_of([result, result], tmp_path / "report.html")
     assert [tag for tag, _ in page.elements if tag in {"svg", "iframe", "object"}] == []

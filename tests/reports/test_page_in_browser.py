@@ -11,6 +11,7 @@ import pytest
 from reports.document import ResultDocument
 from reports.html import write_html
 from reports.store import StoredResult
+from tests.reports.robust_results import robust
 
 pytestmark = [pytest.mark.core, pytest.mark.browser]
 
@@ -41,8 +42,28 @@ def test_every_chart_is_drawn_and_hostile_text_runs_nothing(
     assert console == ""
     assert "<title>run" not in dom
     charts = re.findall(r'<div class="chart[^"]*" id="([^"]+)"[^>]*><div class="plot-container', dom)
-    assert sorted(charts) == sorted(
-        ["comparison-chart"]
-        + [f"engine-{number}-{chart}" for number in (1, 2) for chart in ("accuracy", "latency-1", "latency-64")]
-    )
+    drawn = ("accuracy", "curve-1", "latency-1", "latency-64")
+    assert sorted(charts) == sorted(["comparison-chart"] + [f"engine-{n}-{chart}" for n in (1, 2) for chart in drawn])
     assert len(re.findall(r'class="download"[^>]*href="blob:', dom)) == 2
+
+
+def test_the_whole_protocol_is_shown_without_a_word_from_the_console(
+    sample: Callable[..., ResultDocument], store: Callable[[Path, ResultDocument], StoredResult], tmp_path: Path
+) -> None:
+    document = sample(**robust(sample().model_dump(mode="json")))
+    write_html([store(tmp_path, document)], tmp_path / "report.html")
+    dom, console = opened(tmp_path / "report.html")
+    assert console == ""
+    sections = (
+        "Attacks one by one: 6",
+        "What was lost where",
+        "Sanity rules: 4 of 6",
+        "Smallest change",
+        "Values of the",
+    )
+    for words in (*sections, "Repeatability: 200 images", "boundary did not run"):
+        assert words in dom
+    curve = dom[dom.index('id="engine-1-curve-1"') :]
+    curve = curve[: curve.index("<figcaption")]
+    assert len(re.findall(r'class="point\b', curve)) == 4  # three epsilons and clean
+    assert len(re.findall(r'class="yerror\b', curve)) == 4

@@ -129,10 +129,9 @@ class Replay(Target):
 
 def asked(victim: Victim, images: Tensor, rows: Tensor) -> Tensor:
     """Return a victim's scores of images on any device, there; the victim gets copies, which it may write to."""
-    import numpy as np
     import torch
 
-    scores = victim.scores(np.array(images.detach().cpu(), order="C"), np.array(rows.cpu()))
+    scores = victim.scores(images.detach().cpu().numpy().copy(), rows.cpu().numpy().copy())
     return torch.from_numpy(scores).to(images.device)
 
 

@@ -5,68 +5,45 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 
 from contracts.errors import InputError
-from harness.attacks.attack import Target
+from harness.attacks.ball import NORMS, Norm
 from harness.attacks.fgsm import FGSM
 from harness.attacks.pgd import PGD
 from harness.attacks.registry import attack, needs_gradient
-from tests.harness.attacks.linear_models import labels_of, linear, pixels
-
-SHAPE = (2, 3, 4)
-
-
-def attacked(target: Target, images: Tensor, labels: Tensor, epsilon: float = 0.1) -> Tensor:
-    return FGSM()(target, images, labels, epsilon=epsilon, image_ids=torch.arange(len(images)), seed=0)
-
-
-@settings(max_examples=40, deadline=None)
-@given(epsilon=st.floats(1e-4, 1.0), n=st.integers(1, 4), seed=st.integers(0, 1000))
-def test_the_result_lies_in_the_ball_and_is_an_image(epsilon: float, n: int, seed: int) -> None:
-    images, model = pixels(n, SHAPE, seed), linear(SHAPE)
-    before = images.clone()
-    found = attacked(Target(model), images, labels_of(model, images), epsilon)
-    assert found.dtype == torch.float32
-    assert (found - before).abs().max() <= epsilon + 1e-6
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert torch.equal(images, before)
+from tests.harness.attacks.attacking import Watched, attacked
+from tests.harness.attacks.linear_models import SHAPE, away_from, greys, labels_of, linear, pixels, unit
 
 
 def test_on_two_classes_of_a_linear_model_it_is_the_ball_s_worst_corner() -> None:
-    model, images = linear(SHAPE, classes=2), pixels(20, SHAPE)
+    model, images = linear(SHAPE, classes=2), pixels(20)
     labels = labels_of(model, images)
-    weight = model.get_parameter("1.weight").detach()
-    away = (weight[1 - labels] - weight[labels]).sign().reshape(images.shape)
-    found = attacked(Target(model), images, labels)
-    torch.testing.assert_close(found, (images + 0.1 * away).clamp(0, 1), rtol=0, atol=1e-7)
+    corner = (images + 0.1 * away_from(labels, model, 1 - labels, images).sign()).clamp(0, 1)
+    torch.testing.assert_close(attacked(FGSM(), model, images, labels), corner, rtol=0, atol=1e-7)
 
 
-def test_it_is_one_long_step_of_pgd() -> None:
-    model, images = linear(SHAPE), pixels(20, SHAPE)
+def test_in_l2_it_is_the_end_of_the_weights_direction() -> None:
+    model, images = linear(SHAPE, classes=2), greys(20)
     labels = labels_of(model, images)
-    pgd = PGD(steps=1, step_size=0.1)
-    expected = pgd(Target(model), images, labels, epsilon=0.1, image_ids=torch.arange(20), seed=0)
-    assert torch.equal(attacked(Target(model), images, labels), expected)
+    end = images + 0.3 * unit(away_from(labels, model, 1 - labels, images))
+    found = attacked(FGSM(), model, images, labels, epsilon=0.3, norm="l2")
+    torch.testing.assert_close(found, end, rtol=0, atol=1e-6)
 
 
-def test_a_judge_is_asked_once_about_every_image_and_changes_nothing() -> None:
-    model, images = linear(SHAPE), pixels(5, SHAPE)
+@pytest.mark.parametrize("norm", NORMS)
+def test_it_is_one_long_step_of_pgd(norm: Norm) -> None:
+    model, images = linear(SHAPE), pixels(20)
     labels = labels_of(model, images)
-    asked: list[tuple[Tensor, list[int]]] = []
+    expected = attacked(PGD(steps=1, step_size=0.1), model, images, labels, norm=norm)
+    assert torch.equal(attacked(FGSM(), model, images, labels, norm=norm), expected)
 
-    def judge(adversarial: Tensor, rows: Tensor) -> Tensor:
-        asked.append((adversarial.clone(), rows.tolist()))
-        return rows < 2
 
-    found = attacked(Target(model, judge), images, labels)
-    assert torch.equal(found, attacked(Target(model), images, labels))
-    ((shown, rows),) = asked
-    assert rows == [0, 1, 2, 3, 4]
-    assert torch.equal(shown, found)
+def test_nobody_is_asked_about_a_single_step() -> None:
+    model, images = linear(SHAPE), pixels(5)
+    labels = labels_of(model, images)
+    target = Watched(model, lambda rows, look: rows < 2)
+    assert torch.equal(attacked(FGSM(), target, images, labels), attacked(FGSM(), model, images, labels))
+    assert target.shown == []
 
 
 def test_it_is_registered_and_has_no_settings() -> None:

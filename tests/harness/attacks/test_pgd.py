@@ -12,40 +12,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from contracts.errors import InputError
-from harness.attacks.attack import Judge, Target
-from harness.attacks.ball import project, random_start
-from harness.attacks.gradient import cross_entropy_gradient
-from harness.attacks.n_fgsm import NFGSM
+from harness.attacks.ball import NORMS, Norm
+from harness.attacks.differentiable import Differentiable
 from harness.attacks.pgd import PGD
-from tests.harness.attacks.linear_models import labels_of, linear, pixels
-
-SHAPE = (2, 3, 4)
-
-
-def attacked(
-    attack: PGD,
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    epsilon: float = 0.1,
-    ids: Tensor | None = None,
-    judge: Judge | None = None,
-) -> Tensor:
-    ids = torch.arange(len(images)) if ids is None else ids
-    return attack(Target(model, judge), images, labels, epsilon=epsilon, image_ids=ids, seed=3)
-
-
-def losses(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    with torch.no_grad():
-        return cross_entropy(model(images), labels, reduction="none")
+from harness.attacks.target import Loop, Target, WhiteBox
+from tests.harness.attacks.attacking import TorchVictim, Watched, attacked, blind
+from tests.harness.attacks.linear_models import (
+    SHAPE,
+    OneByOne,
+    Waves,
+    away_from,
+    greys,
+    labels_of,
+    linear,
+    losses,
+    pixels,
+    unit,
+)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
+    norm=st.sampled_from(NORMS),
     shape=st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6)),
     n=st.integers(1, 4),
     epsilon=st.floats(1e-4, 1.0),
@@ -53,9 +43,11 @@ def losses(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     step_size=st.none() | st.floats(1e-4, 2.0),
     start=st.booleans(),
     restarts=st.integers(1, 2),
+    judged=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_the_result_lies_in_the_ball_and_is_an_image(
+def test_whatever_its_settings_every_point_lies_in_the_ball_and_is_an_image(
+    norm: Norm,
     shape: tuple[int, int, int],
     n: int,
     epsilon: float,
@@ -63,132 +55,125 @@ def test_the_result_lies_in_the_ball_and_is_an_image(
     step_size: float | None,
     start: bool,
     restarts: int,
+    judged: bool,
     seed: int,
 ) -> None:
     attack = PGD(steps=steps, step_size=step_size, random_start=start, restarts=restarts)
     images, model = pixels(n, shape, seed), linear(shape)
-    given_images = images.clone()
-    found = attacked(attack, model, images, labels_of(model, images), epsilon=epsilon)
+    target = Watched(model, lambda rows, look: (rows + look) % (3 if judged else 1000) == 0)
+    before = images.clone()
+    found = attacked(attack, target, images, labels_of(model, images), epsilon=epsilon, norm=norm)
     assert found.shape == images.shape
     assert found.dtype == torch.float32
     assert not found.requires_grad
-    assert (found - images).abs().max() <= epsilon + 1e-6
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert torch.equal(images, given_images)
+    assert torch.equal(images, before)
+    for rows, shown in [(list(range(n)), found), *zip(target.rows, target.shown, strict=True)]:
+        change = (shown.double() - before[rows].double()).flatten(1)
+        assert change.norm(dim=1, p=2 if norm == "l2" else math.inf).max() <= epsilon + 1e-6
+        assert shown.min() >= 0
+        assert shown.max() <= 1
 
 
-def test_one_step_on_a_linear_model_is_the_closed_form() -> None:
-    model, images = linear(SHAPE), pixels(20, SHAPE)
+@pytest.mark.parametrize("norm", NORMS)
+def test_one_step_on_a_linear_model_is_the_closed_form(norm: Norm) -> None:
+    model, images = linear(SHAPE), pixels(20)
     labels = labels_of(model, images)
     weight = model.get_parameter("1.weight").detach()
     probabilities = model(images).detach().softmax(1)
-    gradient = (probabilities - torch.eye(3)[labels]) @ weight
-    expected = (images + 0.03 * gradient.sign().reshape(images.shape)).clamp(0, 1)
-    found = attacked(PGD(steps=1, step_size=0.03), model, images, labels)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+    gradient = ((probabilities - torch.eye(3)[labels]) @ weight).reshape(images.shape)
+    direction = gradient.sign() if norm == "linf" else unit(gradient)
+    found = attacked(PGD(steps=1, step_size=0.03), model, images, labels, norm=norm)
+    torch.testing.assert_close(found, (images + 0.03 * direction).clamp(0, 1), rtol=0, atol=1e-6)
 
 
 def test_many_steps_on_two_classes_reach_the_ball_s_worst_corner() -> None:
-    model, images = linear(SHAPE, classes=2), pixels(20, SHAPE)
+    model, images = linear(SHAPE, classes=2), pixels(20)
     labels = labels_of(model, images)
-    weight = model.get_parameter("1.weight").detach()
-    away = (weight[1 - labels] - weight[labels]).sign().reshape(images.shape)
-    found = attacked(PGD(steps=12), model, images, labels)
-    torch.testing.assert_close(found, (images + 0.1 * away).clamp(0, 1), rtol=0, atol=1e-6)
+    corner = (images + 0.1 * away_from(labels, model, 1 - labels, images).sign()).clamp(0, 1)
+    found = attacked(PGD(steps=12), blind(model), images, labels)
+    torch.testing.assert_close(found, corner, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("random_start", [False, True])
+def test_in_l2_many_steps_on_two_classes_reach_the_end_of_the_weights_direction(random_start: bool) -> None:
+    model, images = linear(SHAPE, classes=2), greys(20)
+    labels = labels_of(model, images)
+    end = images + 0.3 * unit(away_from(labels, model, 1 - labels, images))
+    way = PGD(steps=60, step_size=0.1, random_start=random_start)
+    found = attacked(way, blind(model), images, labels, epsilon=0.3, norm="l2")
+    torch.testing.assert_close(found, end, rtol=0, atol=1e-4 if random_start else 1e-6)
 
 
 def test_the_default_step_is_a_tenth_of_epsilon() -> None:
-    model, images = linear(SHAPE), pixels(5, SHAPE)
+    model, images = linear(SHAPE), pixels(5)
     labels = labels_of(model, images)
     assert torch.equal(
-        attacked(PGD(steps=3), model, images, labels, epsilon=0.2),
-        attacked(PGD(steps=3, step_size=0.02), model, images, labels, epsilon=0.2),
+        attacked(PGD(steps=3), blind(model), images, labels, epsilon=0.2),
+        attacked(PGD(steps=3, step_size=0.02), blind(model), images, labels, epsilon=0.2),
     )
 
 
 def test_the_loss_grows_with_the_steps_where_it_is_convex() -> None:
-    model, images = linear(SHAPE), pixels(20, SHAPE)
+    model, images = linear(SHAPE), pixels(20)
     labels = labels_of(model, images)
     seen = [losses(model, images, labels)]
     for steps in (1, 2, 4, 8, 12):
-        seen.append(losses(model, attacked(PGD(steps=steps), model, images, labels), labels))
+        seen.append(losses(model, attacked(PGD(steps=steps), blind(model), images, labels), labels))
     for before, after in pairwise(seen):
         assert (after >= before - 1e-6).all()
     assert seen[-1].mean() > 1.5 * seen[0].mean()
 
 
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("attack", [PGD(steps=3), PGD(steps=3, random_start=True, restarts=3)], ids=str)
-def test_results_do_not_depend_on_how_images_are_batched(attack: PGD) -> None:
-    model, images = linear(SHAPE), pixels(11, SHAPE)
+def test_results_do_not_depend_on_how_images_are_batched(attack: PGD, norm: Norm) -> None:
+    model, images = OneByOne(Waves()), pixels(11)
     labels, ids = labels_of(model, images), torch.arange(100, 111)
-
-    def judge_of(offset: int) -> Judge:
-        return lambda adversarial, rows: model(adversarial).argmax(1) != labels[rows + offset]
-
-    for judged in (False, True):
-        together = attacked(attack, model, images, labels, ids=ids, judge=judge_of(0) if judged else None)
-        halves = [
-            attacked(
-                attack, model, images[part], labels[part], ids=ids[part], judge=judge_of(start) if judged else None
-            )
-            for start, part in ((0, slice(0, 4)), (4, slice(4, 11)))
+    wrapped = Differentiable(model)
+    targets: list[Target] = [WhiteBox(wrapped), blind(model), Loop(wrapped, TorchVictim(model))]
+    for target in targets:
+        together = attacked(attack, target, images, labels, norm=norm, ids=ids)
+        parts = [
+            attacked(attack, target, images[part], labels[part], norm=norm, ids=ids[part])
+            for part in (slice(0, 4), slice(4, 11))
         ]
-        assert torch.equal(torch.cat(halves), together)
-
-
-def test_random_starts_depend_on_seed_and_image_alone_and_fill_the_ball() -> None:
-    images = torch.full((50, 1, 8, 8), 0.5)
-    ids = torch.arange(50)
-    one = random_start(images, 0.1, ids, seed=0)
-    assert torch.equal(random_start(images.flip(0), 0.1, ids.flip(0), seed=0), one.flip(0))
-    assert not torch.equal(random_start(images, 0.1, ids, seed=1), one)
-    assert len({tuple(image.flatten().tolist()) for image in one}) == 50
-    offsets = (one - images).flatten()
-    assert offsets.abs().max() <= 0.1 + 1e-7
-    assert offsets.mean().abs() < 0.005
-    assert offsets.std() == pytest.approx(0.2 / math.sqrt(12), rel=0.03)
-    other = (random_start(images, 0.1, ids, seed=1) - images).flatten()
-    assert torch.corrcoef(torch.stack([offsets, other]))[0, 1].abs() < 0.06
-
-
-def test_projection_is_the_nearest_allowed_point() -> None:
-    images = torch.tensor([0.05, 0.5, 0.5, 0.95])
-    moved = project(torch.tensor([-1.0, 0.55, 2.0, 2.0]), images, 0.1)
-    torch.testing.assert_close(moved, torch.tensor([0.0, 0.55, 0.6, 1.0]))
+        assert torch.equal(torch.cat(parts), together)
 
 
 def test_an_image_that_won_stays_as_it_was_when_it_won() -> None:
-    model, images = linear(SHAPE), pixels(12, SHAPE)
-    labels = labels_of(model, images)
-    asked: list[tuple[Tensor, Tensor]] = []
-    winners: dict[int, Tensor] = {}
-
-    def judge(adversarial: Tensor, rows: Tensor) -> Tensor:
-        asked.append((adversarial.clone(), rows.clone()))
-        won = rows % 3 == len(asked) % 3
-        winners.update({int(row): image.clone() for row, image in zip(rows[won], adversarial[won], strict=True)})
-        return won
-
-    found = attacked(PGD(steps=10), model, images, labels, judge=judge)
-    assert len(asked) == 3, "after three iterates every image has won"
-    assert [len(rows) for _, rows in asked] == [12, 8, 4]
-    for row, image in winners.items():
+    model, images = linear(SHAPE), pixels(12)
+    target = Watched(model, lambda rows, look: rows % 3 == look % 3)
+    found = attacked(PGD(steps=10, restarts=2), target, images, labels_of(model, images))
+    assert [len(rows) for rows in target.rows] == [12, 8, 4], "after three iterates every image has won"
+    assert torch.equal(target.shown[0], images), "the start counts"
+    for row, image in target.winners.items():
         assert torch.equal(found[row], image)
 
 
 def test_an_image_that_never_wins_gets_every_step() -> None:
-    model, images = linear(SHAPE), pixels(4, SHAPE)
+    model, images = linear(SHAPE), pixels(4)
     labels = labels_of(model, images)
-    asked: list[int] = []
+    target = Watched(model)
+    found = attacked(PGD(steps=5), target, images, labels)
+    assert [len(rows) for rows in target.rows] == [4] * 6
+    assert torch.equal(found, attacked(PGD(steps=5), blind(model), images, labels))
+    assert torch.equal(found, target.shown[-1])
 
-    def judge(adversarial: Tensor, rows: Tensor) -> Tensor:
-        asked.append(len(rows))
-        return torch.zeros(len(rows), dtype=torch.bool)
 
-    found = attacked(PGD(steps=5), model, images, labels, judge=judge)
-    assert asked == [4] * 5
-    assert torch.equal(found, attacked(PGD(steps=5), model, images, labels))
+def test_the_model_itself_ends_the_attack_of_an_image_that_it_gets_wrong_at_any_point() -> None:
+    model, images = Waves(), pixels(40)
+    labels = labels_of(model, images)
+    labels[:5] = (labels[:5] + 1) % 3
+    path = Watched(model)
+    way = PGD(steps=8, step_size=0.03)
+    attacked(way, path, images, labels, epsilon=0.02)
+    wrong = torch.stack([labels_of(model, shown) != labels for shown in path.shown])
+    first = torch.where(wrong.any(0), wrong.int().argmax(0), 8)
+    found = attacked(way, model, images, labels, epsilon=0.02)
+    torch.testing.assert_close(found, torch.stack(path.shown)[first, torch.arange(40)])
+    assert torch.equal(found[:5], images[:5]), "the start included"
+    assert len(set(first.tolist())) > 3, "the case must have images that fall sooner and later"
+    assert (wrong.any(0) & ~wrong[-1]).any(), "and some that would not stay wrong"
 
 
 class Bumps(nn.Module):
@@ -200,54 +185,35 @@ class Bumps(nn.Module):
         return torch.stack([-height, height], 1)
 
 
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("steps", [1, 5])
-def test_restarts_keep_the_best(steps: int) -> None:
-    model, images, labels = Bumps(), pixels(30, SHAPE), torch.zeros(30, dtype=torch.int64)
-    ids = torch.arange(30)
-    single = [
-        PGD(steps=steps, random_start=True)(Target(model), images, labels, epsilon=0.1, image_ids=ids, seed=3 + restart)
-        for restart in range(4)
-    ]
-    reached = torch.stack([losses(model, found, labels) for found in single])
-    together = attacked(PGD(steps=steps, random_start=True, restarts=4), model, images, labels)
-    torch.testing.assert_close(losses(model, together, labels), reached.amax(0))
+def test_restarts_keep_the_best(steps: int, norm: Norm) -> None:
+    model, images, labels = Bumps(), pixels(30), torch.zeros(30, dtype=torch.int64)
+    target = Watched(model)
+    together = attacked(PGD(steps=steps, random_start=True, restarts=4), target, images, labels, norm=norm)
+    ends = target.shown[steps :: steps + 1]
+    assert len(ends) == 4
+    reached = torch.stack([losses(model, end, labels) for end in ends])
+    assert torch.equal(together, torch.stack(ends)[reached.argmax(0), torch.arange(30)])
     assert len(set(reached.argmax(0).tolist())) > 1, "the case must have different best restarts"
 
 
 def test_restarts_leave_images_alone_that_won() -> None:
-    model, images, labels = Bumps(), pixels(6, SHAPE), torch.zeros(6, dtype=torch.int64)
-    asked: list[list[int]] = []
-
-    def judge(adversarial: Tensor, rows: Tensor) -> Tensor:
-        asked.append(rows.tolist())
-        return rows < 4
-
-    attacked(PGD(steps=2, restarts=2), model, images, labels, judge=judge)
-    assert asked == [[0, 1, 2, 3, 4, 5], [4, 5], [4, 5], [4, 5]]
+    model, images, labels = Bumps(), pixels(6), torch.zeros(6, dtype=torch.int64)
+    target = Watched(model, lambda rows, look: rows < 4)
+    attacked(PGD(steps=2, restarts=2), target, images, labels)
+    assert target.rows == [[0, 1, 2, 3, 4, 5]] + 5 * [[4, 5]]
 
 
-def test_gradients_do_not_mix_images_and_leave_parameters_without_one() -> None:
-    model, images = linear(SHAPE), pixels(6, SHAPE)
-    labels = labels_of(model, images)
-    with torch.no_grad():
-        together = cross_entropy_gradient(model, images, labels)
-    for row in range(6):
-        alone = cross_entropy_gradient(model, images[row : row + 1], labels[row : row + 1])
-        torch.testing.assert_close(together[row], alone[0])
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert not images.requires_grad
+def test_no_loss_that_is_not_a_number_is_the_best() -> None:
+    class Broken(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            height = images.sum((1, 2, 3))
+            return torch.stack([-height, torch.where(height > 0.5, torch.nan, height)], 1)
 
-
-def test_n_fgsm_is_noise_and_one_step() -> None:
-    model, images = linear(SHAPE, classes=2), pixels(50, SHAPE)
-    labels = labels_of(model, images)
-    torch.manual_seed(0)
-    found = NFGSM()(model, images, labels, epsilon=0.1)
-    torch.manual_seed(0)
-    noisy = images + torch.empty_like(images).uniform_(-0.2, 0.2)
-    weight = model.get_parameter("1.weight").detach()
-    away = (weight[1 - labels] - weight[labels]).sign().reshape(images.shape)
-    torch.testing.assert_close(found, noisy + 0.1 * away)
+    model, images, labels = Broken(), torch.full((20, 1, 1, 1), 0.5), torch.zeros(20, dtype=torch.int64)
+    found = attacked(PGD(steps=1, step_size=0.001, random_start=True, restarts=8), blind(model), images, labels)
+    assert (found <= 0.5).all()
 
 
 @pytest.mark.parametrize(

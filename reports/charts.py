@@ -77,7 +77,9 @@ def curve_figure(curve: Curve) -> Figure:
         }
     ]
     layout = figure["layout"]
-    layout["xaxis"] |= {"title": {"text": f"epsilon ({_words(curve.norm)})"}, "rangemode": "tozero", "nticks": 7}
+    last = curve.points[-1][0]
+    layout["xaxis"] |= {"title": {"text": f"epsilon ({_words(curve.norm)})"}, "range": [-0.02 * last, 1.04 * last]}
+    layout["xaxis"] |= {"nticks": 7}
     layout["yaxis"] |= {"range": [0, 102], "tickvals": [0, 25, 50, 75, 100], "title": {"text": "robust accuracy"}}
     layout["yaxis"] |= {"ticktext": ["0", "25", "50", "75", "100 %"]}
     return figure

@@ -78,8 +78,9 @@ class Repeatability(Part):
     """Whether the engine decides alike when the same clean images are asked again, elsewhere, in other batches.
 
     `changed_by_*` are images whose decision differed in some run, at some place in a batch, at some batch size;
-    `largest_difference` is that of any score. With `votes` above 1 the engine wavers, and every decision of the
-    evaluation is the majority of so many runs.
+    `largest_difference` is that of any score, over the spread of the scores. With `votes` above 1 the engine wavers,
+    and every decision of the evaluation is the majority of so many runs. A `fault` (`stale`: scores of an earlier
+    question; `overwritten`: scores that change after they were returned) makes every number doubtful.
     """
 
     images: Count
@@ -89,6 +90,7 @@ class Repeatability(Part):
     changed_by_batch: Count
     largest_difference: float
     votes: Count
+    fault: str | None = None
 
 
 class Accuracy(Part):

@@ -15,6 +15,7 @@ from reports.document import ResultDocument
 from reports.pictures import Picture, pictures
 from reports.robustness_wording import (
     cautions,
+    is_doubtful,
     minimal_norm_told,
     ran_told,
     repeatability_told,
@@ -184,7 +185,7 @@ def _environment() -> Environment:
     environment.filters.update(forms=forms, layers_told=layers_told, checks_told=checks_told, spans_told=spans_told)
     environment.filters.update(cautions=cautions, minimal_norm_told=minimal_norm_told, ran_told=ran_told, factor=factor)
     environment.filters.update(repeatability_told=repeatability_told, sanity_told=sanity_told, source_told=source_told)
-    environment.filters.update(stage_rows=stage_rows)
+    environment.filters.update(stage_rows=stage_rows, is_doubtful=is_doubtful)
     return environment
 
 

@@ -16,7 +16,7 @@ def repeatability_told(found: Repeatability) -> str:
     """Return whether decisions were the same again, as `200 images asked 3 times, ...: no decision changed, ...`."""
     scores = "scores equal"
     if found.largest_difference:
-        scores = f"scores up to {significant(found.largest_difference)} apart"
+        scores = f"scores up to {significant(found.largest_difference)} of their spread apart"
     changed = {
         "from run to run": found.changed_by_run,
         "with the place in the batch": found.changed_by_position,
@@ -26,7 +26,14 @@ def repeatability_told(found: Repeatability) -> str:
     decisions = f"decisions changed: {told}" if told else "no decision changed"
     asked = f"{found.images:,} images asked {found.runs:,} times, in other places and batches"
     votes = f"; each decision is the majority of {found.votes:,} runs" if found.votes > 1 else ""
-    return f"{asked}: {decisions}, {scores}{votes}"
+    fault = f"; its answers are {plain(found.fault)}, so that no number here can be believed" if found.fault else ""
+    return f"{asked}: {decisions}, {scores}{votes}{fault}"
+
+
+def is_doubtful(found: Repeatability) -> bool:
+    """Return whether decisions were not the same every time, or worse."""
+    changed = found.changed_by_run or found.changed_by_position or found.changed_by_batch
+    return bool(changed) or found.votes > 1 or found.fault is not None
 
 
 def ran_told(steps: Sequence[Step]) -> str:

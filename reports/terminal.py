@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reports.curves import curves
 from reports.document import Accuracy, ResultDocument
 from reports.measured_parts import DeviceState, Energy, Latency, Memory
-from reports.robustness_wording import repeatability_told
+from reports.robustness_wording import is_doubtful, repeatability_told
 from reports.store import StoredResult
 from reports.terminal_lines import rated, table, text, warnings
 from reports.terminal_robustness import curve, robustness
@@ -122,8 +122,8 @@ def _accuracy(accuracy: Accuracy) -> Iterator[RenderableType]:
     if accuracy.reference is not None:
         yield text(f"float  {rated(accuracy.reference)}")
     if accuracy.repeatability is not None:
-        wavers = accuracy.repeatability.votes > 1
-        yield text(repeatability_told(accuracy.repeatability), "yellow" if wavers else "")
+        style = "yellow" if is_doubtful(accuracy.repeatability) else ""
+        yield text(repeatability_told(accuracy.repeatability), style)
     flips = accuracy.flips
     if flips is not None:
         yield text(

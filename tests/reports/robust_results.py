@@ -112,6 +112,7 @@ REPEATABILITY = {
     "changed_by_batch": 0,
     "largest_difference": 1.2e-7,
     "votes": 1,
+    "fault": None,
 }
 WAVERING = {**REPEATABILITY, "changed_by_run": 7, "changed_by_batch": 2, "largest_difference": 0.031, "votes": 5}
 RULE = "the first images, in the test split's order, that some arm turned."
@@ -130,7 +131,8 @@ TOLD = (
     "bfloat16, decisions in float32",
     "pgd+square l2 0.5",
     WARNING,
-    "200 images asked 3 times, in other places and batches: no decision changed, scores up to 1.20e-07 apart",
+    "200 images asked 3 times, in other places and batches: no decision changed, scores up to 1.20e-07 of "
+    "their spread apart",
 )
 """The sentences of it that every report has."""
 

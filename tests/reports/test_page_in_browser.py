@@ -57,7 +57,7 @@ def test_the_whole_protocol_is_shown_without_a_word_from_the_console(
     sections = (
         "Attacks one by one: 6",
         "What was lost where",
-        "Sanity rules: 4 of 6",
+        "4 of 6 sanity rules held",
         "Smallest change",
         "Values of the",
     )

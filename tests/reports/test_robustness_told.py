@@ -14,7 +14,7 @@ from contracts.errors import InputError
 from reports.curves import curves
 from reports.document import Repeatability, ResultDocument, read_document
 from reports.robustness_parts import Attribution, Robustness
-from reports.robustness_wording import cautions, repeatability_told, stage_rows
+from reports.robustness_wording import cautions, is_doubtful, repeatability_told, stage_rows
 from reports.store import StoredResult, read_results
 from reports.wording import attack_name
 from tests.reports.robust_results import (
@@ -103,10 +103,15 @@ def test_what_was_lost_is_counted_from_the_row_above() -> None:
 def test_an_engine_that_wavers_is_told_with_its_votes() -> None:
     assert repeatability_told(Repeatability.model_validate(WAVERING)) == (
         "200 images asked 3 times, in other places and batches: decisions changed: 7 from run to run, 2 with the batch "
-        "size, scores up to 0.0310 apart; each decision is the majority of 5 runs"
+        "size, scores up to 0.0310 of their spread apart; each decision is the majority of 5 runs"
     )
+    assert is_doubtful(Repeatability.model_validate(WAVERING))
     equal = Repeatability.model_validate({**REPEATABILITY, "largest_difference": 0.0})
     assert repeatability_told(equal).endswith("no decision changed, scores equal")
+    assert not is_doubtful(equal)
+    stale = equal.model_copy(update={"fault": "stale"})
+    assert repeatability_told(stale).endswith("its answers are stale, so that no number here can be believed")
+    assert is_doubtful(stale)
 
 
 def entry(epsilon: float, value: float, attack: str = "pgd", norm: str = "linf") -> dict[str, Any]:

@@ -223,5 +223,5 @@ def _largest_difference(pairs: list[tuple[Scores, Scores]]) -> float:
     largest = 0.0
     for one, other in pairs:
         both = np.isfinite(one) & np.isfinite(other)
-        largest = max(largest, float(np.abs(one[both] - other[both]).max(initial=0.0)))
+        largest = max(largest, float(np.abs(one[both].astype(np.float64) - other[both]).max(initial=0.0)))
     return largest / spread if spread > 0 else largest

@@ -51,7 +51,7 @@ _PAGE_BYTES = 6_000_000
 # What an engine's section takes without its pictures, generously: what is fixed, and what grows with its document.
 _SECTION_BYTES = 60_000
 _TOLD_TIMES = 3
-_PICTURE_BYTES = 600_000
+_PICTURE_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)

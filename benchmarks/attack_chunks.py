@@ -6,16 +6,16 @@ table of fewer images.
 
 from __future__ import annotations
 
-import ast
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.attack_code import code_of
 from benchmarks.attack_peers import OURS, PEER, attack_of_ours, attack_of_peer, installed, version
 from benchmarks.attack_subject import LAYOUTS, Setting, Subject
-from contracts.files import read_json, sha256_json, write_json
+from contracts.files import read_json, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class Piece:
         outside: those that came back outside the ball.
         wall_s: seconds.
         cpu_s: seconds of all threads together.
-        code: digest of our attacks' code, or the peer's version.
+        code: digest of our attack's code, or the peer's version.
         setting: batch and layout.
         precision: of gradients or scores.
     """
@@ -182,7 +182,7 @@ class Bench:
             outside=tuple(rows[outside].tolist()),
             wall_s=took.wall_s,
             cpu_s=took.cpu_s,
-            code=attacks_code() if who == OURS else version(PEER),
+            code=code_of(slot.attack) if who == OURS else version(PEER),
             setting=setting,
             precision=self.precision(slot.attack, who),
         )
@@ -210,18 +210,3 @@ class Bench:
                 call = functools.partial(self._attacked, attack, who, 0.05, rows, setting, short=True)
                 seconds[setting].append(self.subject.timed(call)[1].wall_s)
         return [{**asdict(setting), "wall_s": min(found[1:])} for setting, found in seconds.items()]
-
-
-@functools.cache
-def attacks_code() -> str:
-    """Return a short digest of the code of our attacks, comments and docstrings left out."""
-    folder = Path(__file__).resolve().parent.parent / "harness/attacks"
-    return sha256_json([[path.name, _code(path)] for path in sorted(folder.rglob("*.py"))])[:12]
-
-
-def _code(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
-            del node.body[0]
-    return ast.dump(tree)

@@ -27,7 +27,12 @@ PEERS = {
 }
 """What a peer is imported as, and what it is installed as."""
 
-_BESIDE = {"foolbox": ("eagerpy", "gitpython", "gitdb", "smmap", "requests"), "art": ("six", "tqdm")}
+_REQUESTS = ("requests", "urllib3", "idna", "certifi", "charset-normalizer")
+_BESIDE = {
+    "torchattacks": ("tqdm", *_REQUESTS),
+    "foolbox": ("eagerpy", "gitpython", "gitdb", "smmap", *_REQUESTS),
+    "art": ("six", "tqdm"),
+}
 """What a peer needs that the project does not have."""
 
 PGD_STEPS = 20

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.attack_peers import PGD_STEPS, pgd_contestants
-from benchmarks.attack_subject import LAYOUTS, Setting, Subject
+from benchmarks.attack_subject import LAYOUTS, Setting, Subject, Took
 from contracts.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Speed:
         robust: how many are right afterwards, in float32, or are outside the ball; None for bare gradients.
         outside: how many came back outside the ball.
         wall_s: seconds, the least of the rounds.
+        cpu_s: seconds of all threads together, the least of the rounds.
         setting: batch and layout.
     """
 
@@ -43,6 +44,7 @@ class Speed:
     robust: int | None
     outside: int
     wall_s: float
+    cpu_s: float
     setting: Setting
 
     @property
@@ -91,29 +93,30 @@ def in_turn(subject: Subject, epsilon: float, settings: Settings) -> list[Speed]
     import torch
 
     calls = {who: contestants(subject, setting, epsilon, PGD_STEPS)[who] for who, setting in settings.items()}
-    least: dict[str, float] = {}
+    times: dict[str, list[Took]] = {who: [] for who in calls}
     made: dict[str, Any] = {}
     for turn in range(_ROUNDS):
         for who in list(calls) if turn % 2 == 0 else reversed(calls):
             torch.manual_seed(0)
             np.random.seed(0)  # ART draws from it
             made[who], took = subject.timed(calls[who])
-            least[who] = min(took.wall_s, least.get(who, took.wall_s))
-    return [_judged(subject, epsilon, who, made[who], least[who], settings[who]) for who in calls]
+            times[who].append(took)
+    return [_judged(subject, epsilon, who, made[who], times[who], settings[who]) for who in calls]
 
 
-def _judged(subject: Subject, epsilon: float, who: str, made: Any, wall_s: float, setting: Setting) -> Speed:
+def _judged(subject: Subject, epsilon: float, who: str, made: Any, times: Sequence[Took], setting: Setting) -> Speed:
     import torch
 
     images = len(subject.images)
+    wall_s, cpu_s = min(took.wall_s for took in times), min(took.cpu_s for took in times)
     if made is None:
-        return Speed(epsilon, who, images, None, 0, wall_s, setting)
+        return Speed(epsilon, who, images, None, 0, wall_s, cpu_s, setting)
     adversarial = torch.as_tensor(made, device=subject.images.device)
     rows = torch.arange(images, device=subject.images.device)
     outside = subject.outside(adversarial, rows, epsilon)
     clean_wrong = subject.wrong(subject.images, rows)
     robust = ~clean_wrong & (outside | ~subject.wrong(adversarial, rows))
-    return Speed(epsilon, who, images, int(robust.sum()), int(outside.sum()), wall_s, setting)
+    return Speed(epsilon, who, images, int(robust.sum()), int(outside.sum()), wall_s, cpu_s, setting)
 
 
 def contestants(subject: Subject, setting: Setting, epsilon: float, steps: int) -> dict[str, Callable[[], Any]]:

@@ -133,7 +133,7 @@ def subject(weights: Path, images: int, device: str) -> Subject:
     import torch
 
     from harness.data.registry import find
-    from harness.training.mixed_precision import has_bfloat16
+    from harness.devices.half_precision import has_bfloat16
 
     test = find(EXPERIMENT).read().test.take(slice(images))
     place = torch.device(device)

@@ -55,12 +55,16 @@ def speed_table(rows: Sequence[Speed]) -> Iterator[str]:
     """Yield PGD's table; what is robust is out of all images."""
     yield f"PGD of {peers.PGD_STEPS} steps of epsilon / 10 from a random start, every library in its fastest setting."
     yield ""
-    yield f"{'epsilon':>7}  {'by':<22}  {'images':>6}  {'images/s':>8}  {'robust':>7}  {'outside':>7}  setting"
+    yield (
+        f"{'epsilon':>7}  {'by':<22}  {'images':>6}  {'images/s':>8}  {'per CPU s':>9}  {'robust':>7}  {'outside':>7}  "
+        "setting"
+    )
     for row in rows:
         robust = "" if row.robust is None else f"{100 * row.robust / row.images:.2f}%"
         outside = "" if row.robust is None else str(row.outside)
         yield (
-            f"{row.epsilon:>7g}  {row.who:<22}  {row.images:>6}  {row.images_per_s:>8.0f}  {robust:>7}  {outside:>7}  "
+            f"{row.epsilon:>7g}  {row.who:<22}  {row.images:>6}  {row.images_per_s:>8.0f}  "
+            f"{row.images / row.cpu_s:>9.0f}  {robust:>7}  {outside:>7}  "
             f"batch {row.setting.batch}, {row.setting.layout}"
         )
     yield ""

@@ -23,7 +23,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks import attack_peers as peers
 from benchmarks import attack_speed as speed
-from benchmarks.attack_chunks import ATTACKS, Bench, attacks_code, finished, slots
+from benchmarks.attack_chunks import ATTACKS, Bench, finished, slots
 from benchmarks.attack_claims import Found, pairs, pgd_claims, set_claims
 from benchmarks.attack_subject import EXPERIMENT, Subject, digest, subject, weights_of
 from benchmarks.attack_tables import claims_table, set_table, software, speed_table, write_page
@@ -83,7 +83,7 @@ def _set(asked: argparse.Namespace, given: Subject, folder: Path) -> tuple[list[
             )
     pieces = finished(wanted, folder, bench.precision)
     rows = pairs(pieces)
-    return list(set_table(rows, pieces, asked.images)), list(set_claims(rows, pieces, asked.device, attacks_code()))
+    return list(set_table(rows, pieces, asked.images)), list(set_claims(rows, pieces, asked.device))
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -12,7 +12,8 @@ from harness.attacks.apgd import APGD, APGDDLR, APGDT
 from harness.attacks.black_box.noise import Noise
 from harness.attacks.black_box.rays import RayS
 from harness.attacks.black_box.square import Square
+from harness.attacks.fab import FABT
 from harness.attacks.fgsm import FGSM
 from harness.attacks.pgd import PGD
 
-__all__ = ["APGD", "APGDDLR", "APGDT", "FGSM", "PGD", "Noise", "RayS", "Square"]
+__all__ = ["APGD", "APGDDLR", "APGDT", "FABT", "FGSM", "PGD", "Noise", "RayS", "Square"]

@@ -17,6 +17,7 @@ _ATTACKS = {
     "apgd-ce": "harness.attacks.apgd:APGD",
     "apgd-dlr": "harness.attacks.apgd:APGDDLR",
     "apgd-t": "harness.attacks.apgd:APGDT",
+    "fab-t": "harness.attacks.fab:FABT",
     "noise": "harness.attacks.black_box.noise:Noise",
     "square": "harness.attacks.black_box.square:Square",
     "rays": "harness.attacks.black_box.rays:RayS",

@@ -15,6 +15,7 @@ from contracts.files import sha256_json, write_text
 from engines.backend import EngineManifest
 from harness import __version__
 from harness.attacks.registry import expanded
+from harness.robustness.arms import ARMS
 from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
@@ -176,7 +177,6 @@ def _accuracy(decided: Artifact | None) -> Mapping[str, Any]:
 
 _PROTOCOL = (
     "worst_case",
-    "arms",
     "steps",
     "skipped",
     "minimal_norm",
@@ -193,6 +193,7 @@ def _robustness(outcome: Artifact) -> Mapping[str, Any]:
         **{key: settings[key] for key in ("attack", "norm", "epsilon")},
         "settings": _attack_settings(settings),
         **{key: outcome.info(key) for key in _PROTOCOL},
+        "arms": {arm: found for arm in ARMS if (found := outcome.info("arms").get(arm))},
     }
 
 

@@ -29,7 +29,7 @@ def task(context: Context, base: Task, pruned: Task, final: Task, epsilon: float
     """Return how the models on the way are judged, each by the same attack through its own gradients."""
     attack = judging_attack(context.experiment, epsilon)
     samples = context.experiment.eval.samples
-    checkpoints = tuple(dict.fromkeys((base, pruned)))  # one, where nothing is pruned
+    checkpoints = (base,) if base.path == pruned.path else (base, pruned)  # nothing may have been pruned
     return Task(
         stage=NAME,
         path=f"{FOLDER}/{device}/attribution-{attack.attack.name}-{attack.norm}-{epsilon:g}-{samples or 'all'}",

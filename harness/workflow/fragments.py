@@ -64,7 +64,7 @@ class KnownFragments:
         return next(self._newest(MEASUREMENT), None)
 
     def newest_evaluation(self) -> tuple[Artifact | None, tuple[Artifact, ...]]:
-        """Return the newest clean decisions, and on those images the newest outcome of each attack, norm and epsilon."""
+        """Return the newest clean decisions, and the newest outcome on them of each attack, norm and epsilon."""
         clean = next(self._newest(CLEAN), None)
         if clean is None:
             return None, ()

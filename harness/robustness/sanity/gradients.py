@@ -50,8 +50,8 @@ def gradients_are_alive(evidence: Evidence) -> Rule:
         rule,
         not standing.any(),
         seen,
-        "large logits or an operation without a gradient mask it, so that robust accuracy is too high; try apgd-dlr or "
-        "apgd-t, whose losses do not depend on the scale of logits, or scale logits down",
+        "large logits or an operation without a gradient mask it, so that robust accuracy may be too high; try "
+        "apgd-dlr or apgd-t, whose losses do not depend on the scale of logits, or scale logits down",
     )
 
 

@@ -15,9 +15,19 @@ _CHANGED = 0.05  # of decisions
 _APART = 0.1  # of the spread of scores
 _NOISE = 4 / 255
 _NOISE_STREAM = 0
-_RANDOM = 1e-4  # of the spread of scores: what a GPU's order of additions may make
-_TINY = 1e-12
+_RANDOM = 1e-4  # of the spread of scores: more than a GPU's order of additions makes
 _BY_BATCH = 1e-2  # the same, where other kernels may be chosen
+_FEW = 8
+_TINY = 1e-12
+
+_NOISE_INSIDE = (
+    "noise inside the model makes gradients random and attacks weak; put it into evaluation mode (dropout), remove the "
+    "noise, or average gradients over many draws (expectation over transformation, EOT)"
+)
+_BATCH_STATISTICS = (
+    "its answer depends on what else is in the batch, as batch normalisation in training mode does; put the model into "
+    "evaluation mode"
+)
 
 
 def source_is_the_engine(evidence: Evidence) -> Rule:
@@ -48,26 +58,17 @@ def source_is_fixed(evidence: Evidence) -> Rule:
     if evidence.no_gradients:
         return unjudged(rule, evidence.no_gradients)
     images = evidence.engagement.split.images[evidence.probe]
-    batch = min(evidence.engagement.batch, len(images))
+    batch, few = evidence.engagement.batch, images[:_FEW]
     for name, source in evidence.engagement.sources.items():
-        first, again, fewer = (source_logits(source, images, size) for size in (batch, batch, (batch + 1) // 2))
+        first, again = (source_logits(source, images, batch) for _ in range(2))
         if (apart := _distance(first, again)) > _RANDOM:
-            advice = (
-                "noise inside the model makes gradients random and attacks weak; put it into evaluation mode "
-                "(dropout), remove the noise, or average gradients over many draws (expectation over "
-                "transformation, EOT)"
-            )
             seen = f"the source {name}, asked twice, gave logits {apart:.2g} of their spread apart"
-            return judged(rule, False, seen, advice)
-        if (apart := _distance(first, fewer)) > _BY_BATCH:
-            advice = (
-                "its answer depends on what else is in the batch, as batch normalisation in training mode does; put "
-                "the model into evaluation mode"
-            )
-            seen = f"the source {name}, asked in a smaller batch, gave logits {apart:.2g} of their spread apart"
-            return judged(rule, False, seen, advice)
+            return judged(rule, False, seen, _NOISE_INSIDE)
+        if (apart := _distance(first[: len(few)], source_logits(source, few, 2))) > _BY_BATCH:
+            seen = f"the source {name}, asked about two images at a time, gave logits {apart:.2g} of their spread apart"
+            return judged(rule, False, seen, _BATCH_STATISTICS)
     named = " and ".join(evidence.engagement.sources)
-    return judged(rule, True, f"{named}, asked again and in a smaller batch, gave the same logits", "")
+    return judged(rule, True, f"{named}, asked again and about two images at a time, gave the same logits", "")
 
 
 def _clean_and_noisy(evidence: Evidence) -> Images:

@@ -24,7 +24,7 @@ from harness.attacks.black_box.square import Square
 from harness.attacks.differentiable import Differentiable
 from harness.attacks.pgd import PGD
 from harness.data import digits
-from harness.data.dataset import Location, Split
+from harness.data.dataset import DataSet, Location, Split
 from harness.robustness.arms import LOOP, NOISE, QUERY, TRANSFER, Step, attack_batch
 from harness.robustness.decisions import decide
 from harness.robustness.engagement import Engagement
@@ -65,30 +65,38 @@ class Then(nn.Module):
 
 
 @cache
-def test_images(classes: int = 10) -> Split:
-    """Return 120 test images of the first classes."""
+def data() -> DataSet:
+    """Return the digits."""
     if find_spec("sklearn") is None:
         pytest.skip("scikit-learn, which carries the digits, is not installed")
-    test = digits.find(Location()).read().test
+    return digits.find(Location()).read()
+
+
+@cache
+def digit_images(classes: int = 10) -> Split:
+    """Return 120 test images of the first classes."""
+    test = data().test
     return test.take(np.flatnonzero(test.labels < classes)[:120])
 
 
 @cache
 def trained(classes: int = 10) -> nn.Module:
     """Return the net after a second of training."""
-    test_images()
-    train = digits.find(Location()).read().train
+    train = data().train
     rows = train.labels < classes
     images, labels = torch.from_numpy(train.images[rows]), torch.from_numpy(train.labels[rows])
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Net(classes)
-        optimiser = torch.optim.Adam(model.parameters(), 0.01)
-        for _ in range(60):
-            optimiser.zero_grad()
+        weights = list(model.parameters())
+        velocities = [torch.zeros_like(weight) for weight in weights]
+        for _ in range(100):  # by hand: importing torch's optimisers takes longer than all of this
             noisy = (images + 0.1 * torch.randn_like(images).sign()).clamp(0, 1)
-            cross_entropy(model(noisy), labels).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            loss = cross_entropy(model(noisy), labels, label_smoothing=0.1)
+            gradients = torch.autograd.grad(loss, weights)
+            with torch.no_grad():
+                for weight, velocity, gradient in zip(weights, velocities, gradients, strict=True):
+                    weight.sub_(velocity.mul_(0.9).add_(gradient, alpha=0.2))
     return model.eval().requires_grad_(False)
 
 
@@ -112,7 +120,7 @@ def engaged(
     split: Split | None = None,
 ) -> Engagement:
     """Return an engine, and the model that is meant to be its own function, before any attack."""
-    split = split or test_images()
+    split = split or digit_images()
     return Engagement(
         infer=engine,
         sources={} if source is None else {"twin": Differentiable(source)},

@@ -14,7 +14,7 @@ from harness.attacks.apgd import APGDT
 from harness.attacks.attack import Attack
 from harness.attacks.ball import Ball
 from harness.attacks.hyperplane import shortest_step
-from harness.attacks.target import Replay
+from harness.attacks.target import Loop, Replay
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,9 +111,9 @@ class _Walk:
 
         self._settings, self._target, self._ball = settings, target, ball
         self._images, self._aims, self._rows = images, aims, rows
-        self._current = start
-        # The lead here as the target sees it, where known. The gradient's logits are rounded, or another model's: a
-        # wrong sign of theirs would hold an image before the boundary for good.
+        self._current = self._seen = start
+        # The lead that was looked at, where it stands in for the lead of the gradient's logits. They are rounded, or
+        # another model's: a wrong sign of theirs would hold an image in front of the boundary for good.
         self._led = torch.full((len(images),), math.nan, device=images.device)
         nowhere = torch.full((len(images),), math.inf, device=images.device)
         none = torch.zeros_like(rows, dtype=torch.bool)
@@ -132,7 +132,8 @@ class _Walk:
         here, images, settings = self._current, self._images, self._settings
         logits, gradient = self._target.gradient(here, self._lead)
         gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
-        gaps = -self._lead(logits).where(self._led.isnan(), self._led).nan_to_num(0.0, 0.0, 0.0)
+        lead = self._led - (gradient * (self._seen - here)).sum((1, 2, 3))
+        gaps = -lead.where(lead.isfinite(), self._lead(logits)).nan_to_num(0.0, 0.0, 0.0)
         ahead = shortest_step(here, gradient, gaps, self._ball.norm)
         gaps = gaps + (gradient * (here - images)).sum((1, 2, 3))
         aside = shortest_step(images, gradient, gaps, self._ball.norm)
@@ -160,7 +161,9 @@ class _Walk:
         inside = won & (distances <= self._ball.epsilon)
         self._keep(self._success, inside, distances)
         self._success.fooled.logical_or_(inside)
-        self._led = self._lead(logits).masked_fill(crossed, math.nan)
+        self._seen, self._led = here, self._lead(logits)
+        if not isinstance(target, Loop):
+            self._led.masked_fill_(crossed, math.nan)
         left = distances.new_ones(()).where(~crossed, self._settings.beta)
         self._current = self._images.lerp(here, left[:, None, None, None])
 

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
+_SURE = 0.02  # of the probe
 _SCALE_FREE = {APGDDLR.name, APGDT.name}
 
 
 def gradients_are_alive(evidence: Evidence) -> Rule:
-    """No gradient is NaN, and none vanishes of an image that attacks along gradients left standing."""
+    """No gradient is NaN, and hardly one vanishes of an image that attacks along gradients left standing.
+
+    A model may be sure of an image or two: the cross-entropy is 0 in float32 where a logit is ahead by 17.
+    """
     rule = "gradients neither vanish nor are NaN"
     if evidence.no_gradients:
         return unjudged(rule, evidence.no_gradients)
@@ -37,18 +41,19 @@ def gradients_are_alive(evidence: Evidence) -> Rule:
             "overflow in half precision"
         )
         return judged(rule, False, f"gradients of {int(spoilt.sum())} of {n} images are not finite", advice)
+    allowed = max(1.0, _SURE * n)
     standing = vanished & ~evidence.turned(*ALONG_GRADIENTS)[evidence.probe]
     seen = f"the cross-entropy or its gradient is exactly zero for {int(vanished.sum())} of {n} images"
     if standing.any():
         seen += f", and no attack along gradients turned {int(standing.sum())} of these"
     scale_free = [attack.name for attack in evidence.attacks if attack.name in _SCALE_FREE]
-    if standing.any() and scale_free and not (_dead(evidence, dlr)[0] & standing).any():
+    if standing.sum() > allowed and scale_free and (_dead(evidence, dlr)[0] & standing).sum() <= allowed:
         return judged(
             rule, True, f"{seen}, but {' and '.join(scale_free)} climbs a loss that does not vanish there", ""
         )
     return judged(
         rule,
-        not standing.any(),
+        bool(standing.sum() <= allowed),
         seen,
         "large logits or an operation without a gradient mask it, so that robust accuracy may be too high; try "
         "apgd-dlr or apgd-t, whose losses do not depend on the scale of logits, or scale logits down",

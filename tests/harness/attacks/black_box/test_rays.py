@@ -88,22 +88,37 @@ def published(image: Array, tolerance: float) -> Generator[Array, bool, None]:
         size = math.ceil(size / 2)
 
 
+def follow(victim: Asked, images: Array, labels: Array, queries: int) -> None:
+    """Assert that every image is asked about what the published search asks about, answer by answer."""
+    RayS(queries=queries)(victim, images, labels, epsilon=1e-6)
+    assert (victim.counts == queries).all()
+    for row in range(len(images)):
+        walk = published(images[row], 1e-3)
+        expected = next(walk)
+        for points, wrong in zip(victim.shown, victim.wrong, strict=True):
+            np.testing.assert_array_equal(points[row], expected)
+            expected = walk.send(bool(wrong[row]))
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 5), (3, 2, 4)], ids=str)
 def test_it_asks_what_the_published_search_asks(shape: tuple[int, ...]) -> None:
     images = greys(8, shape)
     model = Linear(shape)
     labels = model.labels(images)
     victim = model.asked(labels)
-    RayS(queries=300)(victim, images, labels, epsilon=1e-6)
-    assert (victim.counts == 300).all()
+    follow(victim, images, labels, 300)
     assert len(victim.winners) > 4, "some must have searched"
-    asked = np.stack(victim.shown)
-    for row in range(8):
-        walk = published(images[row], 1e-3)
-        expected = next(walk)
-        for number in range(300):
-            np.testing.assert_array_equal(asked[number, row], expected)
-            expected = walk.send(bool(model.labels(expected[None])[0] != labels[row]))
+
+
+def test_a_ray_that_is_wrong_but_no_nearer_is_not_taken() -> None:
+    images = np.round(greys(3) * 64) / np.float32(64)  # sums of these are exact
+
+    def far_is_wrong(points: Array, rows: Array) -> Array:
+        far = np.abs(points - images[rows]).max(axis=(1, 2, 3)) >= 0.25
+        return np.stack([~far, far], axis=1)
+
+    labels = np.zeros(3, np.int64)
+    follow(Asked(far_is_wrong, labels), images, labels, 100)
 
 
 def test_scores_beyond_the_decision_change_nothing() -> None:

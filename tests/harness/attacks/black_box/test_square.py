@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import InputError
-from harness.attacks.ball import NORMS, Norm
+from harness.attacks.ball import NORMS, Ball, Norm
 from harness.attacks.black_box.square import Square
-from harness.attacks.black_box.square_l2 import bumps
+from harness.attacks.black_box.square_l2 import L2Proposals, bumps
 from harness.attacks.registry import attack, needs_gradient
 from tests.harness.attacks.black_box.victims import (
     PIXELS,
@@ -145,27 +145,69 @@ def test_an_linf_proposal_sets_one_square_to_ends_of_the_ball(shape: tuple[int, 
         side = round((0.2 / 2 ** ((number > 10) + (number > 50)) * shape[1] * shape[2]) ** 0.5)
         changed = (points != start).any(axis=1)
         touched |= changed.any(axis=0)
+        extents = []
         for point, mask, lower, upper in zip(points, changed, low, high, strict=True):
-            assert not mask.any() or (np.ptp(np.argwhere(mask), axis=0) < side).all()
+            extents.append(np.ptp(np.argwhere(mask), axis=0).max() + 1 if mask.any() else 0)
             assert (((point == lower) | (point == upper))[:, mask]).all()
+        assert max(extents) == side
     assert touched.all(), "the last row and column have their turn"
 
 
-def test_l2_proposals_keep_the_whole_length_and_change_two_squares_beyond_scale() -> None:
+def test_l2_proposals_have_the_radius_s_length_before_they_are_clipped() -> None:
     images = greys(20, (3, 20, 20))
-    labels = np.zeros(20, np.int64)
-    victim = constant(labels)
-    Square(queries=30, p_init=0.05)(victim, images, labels, epsilon=0.5, norm="l2")
-    start = victim.shown[0] - images
+    victim = constant(np.zeros(20, np.int64))
+    Square(queries=30, p_init=0.05)(victim, images, np.zeros(20, np.int64), epsilon=0.5, norm="l2")
     for points in victim.shown:
         np.testing.assert_allclose(lengths(points - images), 0.5, rtol=1e-5)
-    for points in victim.shown[1:]:
-        change = points - images
-        kept = np.abs(start) > 1e-3
-        ratios = np.where(kept, change / np.where(kept, start, 1), np.nan).reshape(20, -1)
-        scale = np.nanmedian(ratios, axis=1, keepdims=True)
-        same = np.isclose(ratios, scale, rtol=1e-2)
-        assert (np.nanmean(np.where(kept.reshape(20, -1), same, np.nan), axis=1) > 0.7).all()
+
+
+def moved(change: Array, epsilon: float, side: int, numbers: Array) -> Array:
+    """Return the published L2 step for one image in double precision, square by square."""
+    channels, height, width = change.shape
+    span = np.array([height - side + 1, width - side + 1])
+    corners = [np.floor(numbers[k : k + 2] * span).astype(int) for k in (0, 2)]
+    filled, emptied = ((slice(top, top + side), slice(left, left + side)) for top, left in corners)
+    either = np.zeros((height, width), bool)
+    either[filled] = either[emptied] = True
+    unused = max(epsilon**2 - (change**2).sum(), 0)
+    made: Array = change.copy()
+    for channel in range(channels):
+        old = change[channel][filled]
+        bump = bumps(side) if numbers[4] >= 0.5 else bumps(side).T
+        new = (1 if numbers[5 + channel] >= 0.5 else -1) * bump + old / np.linalg.norm(old)
+        length = np.sqrt(unused / channels + (change[channel][either] ** 2).sum())
+        made[channel][emptied] = 0
+        made[channel][filled] = new / np.linalg.norm(new) * length
+    made *= epsilon / np.linalg.norm(made)
+    return made
+
+
+@pytest.mark.parametrize(("share", "side"), [(0.6, 7), (0.2, 5), (0.01, 3)])
+def test_an_l2_proposal_is_the_published_one_with_squares_of_each_image_s_own(share: float, side: int) -> None:
+    drawn = np.random.default_rng(0)
+    images = np.clip(greys(12, (3, 7, 9)) * 2 - 0.5, 0, 1)  # clipped changes leave some of the radius unused
+    best = (images + drawn.normal(size=images.shape).astype(np.float32) * np.float32(0.1)).clip(0, 1)
+    rows = np.arange(3, 12)
+    numbers = drawn.random((9, 8), np.float32)
+    proposals = L2Proposals(images, Ball("l2", 1.5))
+    found = proposals.next(best, rows, share, lambda shape: numbers.reshape(9, *shape))
+    for row, point, own in zip(rows, found, numbers, strict=True):
+        change = moved((best[row] - images[row]).astype(np.float64), 1.5, side, own)
+        np.testing.assert_allclose(point, (images[row] + change).clip(0, 1), rtol=0, atol=1e-5)
+
+
+def test_l2_starts_from_tiles_of_bumps() -> None:
+    images = greys(2, (1, 12, 11))
+    numbers = np.random.default_rng(0).random((2, 2, 6, 5), np.float32)
+    found = L2Proposals(images, Ball("l2", 0.1)).first(np.arange(2), lambda shape: numbers.reshape(2, *shape))
+    for image, point, (turns, heads) in zip(images, found, numbers, strict=True):
+        signs = np.where(heads >= 0.5, 1, -1)
+        tiles = [
+            [sign * (bumps(2) if turn >= 0.5 else bumps(2).T) for sign, turn in zip(*line, strict=True)]
+            for line in zip(signs, turns, strict=True)
+        ]
+        change = np.pad(np.block(tiles), ((0, 0), (0, 1)))
+        np.testing.assert_allclose(point[0] - image[0], change * 0.1 / np.linalg.norm(change), rtol=0, atol=1e-6)
 
 
 def test_a_bump_is_as_published() -> None:

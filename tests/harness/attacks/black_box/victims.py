@@ -31,6 +31,7 @@ class Asked(Victim):
     Attributes:
         rows: of every question.
         shown: its images.
+        wrong: which of them fooled.
         winners: the images that fooled, by row, the last of each.
         counts: questions by row.
     """
@@ -40,6 +41,7 @@ class Asked(Victim):
         self._labels = labels
         self.rows: list[list[int]] = []
         self.shown: list[Array] = []
+        self.wrong: list[Array] = []
         self.winners: dict[int, Array] = {}
         self.counts = np.zeros(len(labels), np.int64)
 
@@ -50,6 +52,7 @@ class Asked(Victim):
         self.shown.append(images.copy())
         self.counts[rows] += 1
         won = fooled(found, self._labels[rows])
+        self.wrong.append(won)
         self.winners.update({int(row): image.copy() for row, image in zip(rows[won], images[won], strict=True)})
         return found
 

@@ -40,7 +40,7 @@ def check(images: Any, labels: Any, image_ids: Any, seed: int, *, tensors: bool 
         raise InputError(f"seed must be at least 0, got {seed}")
     if 0 in images.shape:
         return
-    low, high = float(images.min()), float(images.max())
+    low, high = images.min().item(), images.max().item()
     if not (low >= 0.0 and high <= 1.0):  # not finite fails too
         raise InputError(
             f"attacks take images in [0, 1], got {low:g} to {high:g}: put the normalisation into the model"

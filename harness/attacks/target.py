@@ -122,9 +122,10 @@ class Replay(Target):
         if logits is not None and self._looks % self._every:
             return logits, torch.zeros_like(labels, dtype=torch.bool)
         won = is_wrong(asked(self.victim, images, rows), labels)
-        if logits is None or won.all():
-            self._looks = 0  # the run ends here: the next one's looks must not depend on how long this one was
-        return (self.model.logits(images) if logits is None else logits), won
+        if logits is not None:
+            return logits, won
+        self._looks = 0  # the run is over: what the next one shows must not depend on how long this one was
+        return self.model.logits(images), won
 
 
 def asked(victim: Victim, images: Tensor, rows: Tensor) -> Tensor:

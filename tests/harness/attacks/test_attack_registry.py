@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from contracts.errors import InputError
-from harness.attacks.registry import NAMES, attack
+from harness.attacks.attack import Attack
+from harness.attacks.registry import NAMES, SETS, attack, expanded, needs_gradient, settings_of
 
 pytestmark = pytest.mark.core
 
@@ -25,6 +26,26 @@ def test_settings_become_hyper_parameters() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_attack_has_defaults(name: str) -> None:
     assert callable(attack(name, {}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_attack_has_the_name_it_is_registered_by_and_says_whether_it_needs_a_gradient(name: str) -> None:
+    made = attack(name, {})
+    assert made.name == name
+    assert needs_gradient(name) == isinstance(made, Attack)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_settings_make_the_same_attack_again(name: str) -> None:
+    made = attack(name, {})
+    assert attack(name, settings_of(made)) == made
+
+
+def test_a_set_stands_for_its_members_each_once() -> None:
+    assert expanded(("pgd", "autoattack", "square", "pgd")) == ("pgd", "apgd-ce", "apgd-t", "fab-t", "square")
+    for name, members in SETS.items():
+        assert name not in NAMES
+        assert set(members) <= set(NAMES)
 
 
 def test_an_unknown_attack_is_refused_with_the_nearest() -> None:
@@ -58,7 +79,10 @@ def test_values_of_another_kind_are_refused_with_their_setting(settings: dict[st
 
 
 def test_checking_settings_needs_no_torch() -> None:
-    code = "import sys; from harness.attacks.registry import attack; attack('pgd', {}); print('torch' in sys.modules)"
+    code = (
+        "import sys; from harness.attacks.registry import NAMES, attack; [attack(name, {}) for name in NAMES]; "
+        "print('torch' in sys.modules)"
+    )
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "False"

@@ -133,32 +133,50 @@ def engine_options(function: Function) -> Function:
     return function
 
 
-_EVALUATION = (
-    click.option(
+_EVALUATION = {
+    "attack": click.option(
         "--attack",
         type=ListOf(str, "attack"),
         help="fgsm, pgd, apgd-ce, apgd-dlr, apgd-t, fab-t, square, rays, noise, or autoattack; several count together.",
     ),
-    click.option("--norm", help="linf or l2."),
-    click.option("--epsilon", type=ListOf(float, "number"), help="Radii, in units of the pixel range."),
-    click.option("--arms", type=ListOf(str, "arm"), help="transfer, loop, query, noise."),
-    click.option("--attack-images", help="Adversarial images that 'harness export --attack-images' wrote elsewhere."),
-    click.option("--samples", type=click.IntRange(min=1), help="The first N images of the test split."),
-)
+    "norm": click.option("--norm", help="linf or l2."),
+    "epsilon": click.option("--epsilon", type=ListOf(float, "number"), help="Radii, in units of the pixel range."),
+    "arms": click.option("--arms", type=ListOf(str, "arm"), help="transfer, loop, query, noise."),
+    "attack_images": click.option(
+        "--attack-images", help="Adversarial images that 'harness export --attack-images' wrote elsewhere."
+    ),
+    "samples": click.option("--samples", type=click.IntRange(min=1), help="The first N images of the test split."),
+}
+_RECORDED = ("attack", "norm", "epsilon", "samples")
+RECORDING = "--attack, --norm, --epsilon and --samples"
+"""What says how attack images are made."""
 
 
 def evaluation_options(function: Function) -> Function:
     """Add what an evaluation does; the command receives it as `evaluation`, settings of the section `eval`."""
-    from functools import wraps
+    return _gathering(function, "evaluation", tuple(_EVALUATION))
 
-    names = ("attack", "norm", "epsilon", "arms", "attack_images", "samples")
+
+def recording_options(function: Function) -> Function:
+    """Add the file to record attack images in, and how: `attack_images`, and `recording` as of `evaluation_options`."""
+    gathered = _gathering(function, "recording", _RECORDED)
+    return click.option(
+        "--attack-images",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Also write adversarial images for boards without gradients, into this .npz.",
+    )(gathered)
+
+
+def _gathering(function: Function, argument: str, names: tuple[str, ...]) -> Function:
+    from functools import wraps
 
     @wraps(function)
     def gathered(**rest: Any) -> Any:
-        return function(evaluation={name: rest.pop(name) for name in names}, **rest)
+        return function(**{argument: {name: rest.pop(name) for name in names}}, **rest)
 
-    for option in reversed(_EVALUATION):
-        gathered = option(gathered)
+    for name in reversed(names):
+        gathered = _EVALUATION[name](gathered)
     return gathered  # type: ignore[return-value]
 
 

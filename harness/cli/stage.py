@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
-from harness.cli.options import Asked, again_option, calibration_options, experiment_options
+from harness.cli.options import (
+    RECORDING,
+    Asked,
+    again_option,
+    calibration_options,
+    experiment_options,
+    recording_options,
+)
 
 
 def _command(stage: str, does: str) -> click.Command:
@@ -24,4 +34,25 @@ def _command(stage: str, does: str) -> click.Command:
 train = _command("train", "Train the base model.")
 prune = _command("prune", "Prune whole channels of the base model.")
 finetune = _command("finetune", "Fine-tune the model through its quantizers.")
-export = _command("export", "Export the final model as ONNX graphs: float, INT8, FP16 and BF16.")
+
+
+@click.command("export")
+@experiment_options
+@calibration_options
+@recording_options
+@again_option
+def export(asked: Asked, recording: dict[str, Any], attack_images: Path | None, again: bool) -> None:
+    """Export the final model as ONNX graphs: float, INT8, FP16 and BF16.
+
+    What is missing before it is made first. With --attack-images also adversarial images, for 'harness eval' on a
+    board that has no gradients.
+    """
+    from contracts.errors import InputError
+    from harness.cli.opening import opened
+
+    if attack_images is None and any(value is not None for value in recording.values()):
+        raise InputError(f"{RECORDING} say what --attack-images records: add --attack-images FILE, or leave them out")
+    with opened(asked, {"eval": recording}) as journey:
+        if attack_images is not None:
+            journey.record_attack_images(attack_images)
+        journey.make("export", again=again)

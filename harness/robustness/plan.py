@@ -11,6 +11,9 @@ from harness.robustness.arms import ARMS, LOOP, NOISE, QUERY, TRANSFER, Step
 BY_SCORES, BY_DECISIONS, AT_RANDOM = "square", "rays", "noise"
 """What the arms `query` and `noise` run where no other such attack is asked for."""
 
+FILE = "file"
+"""The source of images that were made elsewhere."""
+
 Found = Callable[[str], Attack | BlackBox]
 """From an attack's name to the attack with the experiment's settings."""
 
@@ -34,7 +37,12 @@ class Plan:
 
 
 def plan(
-    arms: Sequence[str], attacks: Sequence[str], find: Found, sources: Sequence[str], no_sources: str = "no gradients"
+    arms: Sequence[str],
+    attacks: Sequence[str],
+    find: Found,
+    sources: Sequence[str],
+    no_sources: str = "no gradients",
+    recorded: BlackBox | None = None,
 ) -> Plan:
     """Share attacks out among arms.
 
@@ -47,16 +55,20 @@ def plan(
         find: makes an attack.
         sources: names of the models with gradients; the last is the engine's own function.
         no_sources: why there are none, where there are none.
+        recorded: shows images that were made elsewhere; it runs in `transfer`, whatever the arms are.
     """
     found = {name: find(name) for name in attacks}
     climbing = [attack for attack in found.values() if attack.needs_gradient]
     asking = [name for name, attack in found.items() if not attack.needs_gradient and name != AT_RANDOM]
     wanted = {*arms, *([QUERY] if asking else []), *([NOISE] if AT_RANDOM in found else [])}
+    replayed = [] if recorded is None else [Step(TRANSFER, recorded, FILE)]
+    wanted |= {step.arm for step in replayed}
+    transferred = [Step(TRANSFER, attack, source) for source in sources for attack in climbing]
     if QUERY in arms:
         asking = [*(asking or [BY_SCORES]), *([BY_DECISIONS] if BY_DECISIONS not in asking else [])]
     own = list(sources)[-1:]
     steps = {
-        TRANSFER: [Step(TRANSFER, attack, source) for source in sources for attack in climbing],
+        TRANSFER: [*replayed, *(transferred if TRANSFER in arms else [])],
         LOOP: [Step(LOOP, attack, source) for source in own for attack in climbing],
         QUERY: [Step(QUERY, found.get(name) or find(name), None) for name in asking],
         NOISE: [Step(NOISE, found.get(AT_RANDOM) or find(AT_RANDOM), None)],

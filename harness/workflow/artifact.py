@@ -182,13 +182,20 @@ def _descent(task: Task, parent: Artifact) -> dict[str, Any]:
 
 def descends_from(artifact: Artifact, ancestor: Artifact) -> bool:
     """Say whether an artifact was made from another, directly or not, by its own record."""
-    entries = list(artifact.manifest["parents"])
+    return ancestor.sha256 in {sha256 for _, sha256 in ancestors(artifact)}
+
+
+def ancestors(artifact: Artifact) -> set[tuple[str | None, str | None]]:
+    """Return path and digest of all that an artifact was made from, directly or not, by its own record.
+
+    What lies outside the run folder has no path; what was not to be had has no digest.
+    """
+    entries, found = list(artifact.manifest["parents"]), set()
     while entries:
         entry = entries.pop()
-        if entry["sha256"] == ancestor.sha256:
-            return True
+        found.add((entry["path"], entry["sha256"]))
         entries += entry.get("parents", ())
-    return False
+    return found
 
 
 def is_known(folder: Path) -> bool:

@@ -16,6 +16,7 @@ from harness.workflow.artifact import ExternalInput
 if TYPE_CHECKING:
     from harness.data.dataset import DataSet, Source
     from harness.progress import Progress
+    from harness.robustness.recorded import Recorded
     from harness.workflow.experiment import Experiment
 
 
@@ -74,6 +75,21 @@ class Context:
     def data_input(self) -> ExternalInput:
         """The data set as an input of artifacts."""
         return ExternalInput("data set", lambda: self._fingerprint)
+
+    @cached_property
+    def attack_images(self) -> Recorded | None:
+        """The attack that shows the adversarial images of the file in `eval.attack_images`; read on first use."""
+        if self.experiment.eval.attack_images is None:
+            return None
+        from harness.robustness.recorded_file import replay
+
+        return replay(Path(self.experiment.eval.attack_images))
+
+    @property
+    def attack_inputs(self) -> tuple[ExternalInput, ...]:
+        """That file as an input of artifacts, where there is one."""
+        images = self.attack_images
+        return () if images is None else (ExternalInput("attack images", lambda: images.sha256),)
 
     @property
     def model_inputs(self) -> tuple[ExternalInput, ...]:

@@ -13,7 +13,8 @@ from engines.backend import GRAPH_KINDS, Precision
 from engines.registry import backend as find_backend
 from engines.registry import choose
 from harness.devices.environment import device_id, environment
-from harness.workflow.artifact import Artifact, Task, descends_from
+from harness.workflow import attack_images
+from harness.workflow.artifact import Artifact, Task, ancestors, descends_from, is_known
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments, KnownFragments, doubts
 from harness.workflow.ledger import Ledger, Say
@@ -81,6 +82,16 @@ class Journey:
                     self._say(stage, f"no graphs/{kind}: {why}")
         for task in self.engines() if stage == build.NAME else self.origin.stage(stage):
             self._ledger.ensure(task, again=again)
+
+    def record_attack_images(self, file: Path) -> None:
+        """Attack the final model, and write the images for boards that have no gradients.
+
+        Raises:
+            InputError: the model is a given graph, no attack follows gradients, or no file can be written there.
+            MissingDependencyError: torch is not installed.
+        """
+        attack_images.check_possible(self._context.experiment, file)
+        self._say(export.NAME, attack_images.make(self._context, self._ledger.ensure(self.origin.final), file))
 
     def sensitivity(self, *, again: bool = False) -> Sensitivity:
         """Return what quantizing each layer alone costs.
@@ -165,32 +176,51 @@ class Journey:
 
     def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
         context, why = self._context, attack.why_no_gradients(self._context.experiment)
-        # An engine may lie here without its model, which must then not be trained anew: it would be another one.
-        final = self._ledger.peek(self.origin.final)
-        if final is None or not descends_from(made, final):
-            raise InputError(
-                f"{engine.path} was not made from the model in this run folder, so attacks on that model tell nothing "
-                "of it: build it again with 'harness build --again', or evaluate it where it was made"
-            )
+        final = self._model_of(engine, made, needed=why is None)
+        attack_images.check_fits(context, made)
         reference = clean.reference_task(context, self.origin.graph("float"), self._device)
         decided = clean.clean_task(context, engine, reference, self._device)
         first = self._ledger.ensure(decided, again=again)
-        planned = attack.protocol_plan(context.experiment, {"own": None} if why is None else {}, why or "")
+        planned = attack.protocol_plan(context, {"own": None} if why is None else {}, why or "")
         if not planned.steps:
             return first, ()
         return first, tuple(
-            self._ledger.ensure(self._attack(engine, decided, epsilon), again=again)
+            self._ledger.ensure(self._attack(engine, final, decided, epsilon), again=again)
             for epsilon in context.experiment.eval.epsilon
         )
 
-    def _attack(self, engine: Task, decided: Task, epsilon: float) -> Task:
+    def _model_of(self, engine: Task, made: Artifact, *, needed: bool) -> Task | None:
+        """Return the model that an engine was made from; None where it is not here and not needed.
+
+        An engine may lie here without its model, which must then not be trained anew: it would be another one. Clean
+        decisions are held against the float graph's, which must be of the same model then.
+        """
+        final = self.origin.final
+        here = self._ledger.peek(final)
+        if here is not None and descends_from(made, here):
+            return final
+        graph = self._ledger.peek(self.origin.graph("float"))
+        if not needed and not is_known(self.folder / final.path):
+            if graph is None:
+                raise InputError(
+                    f"{engine.path} lies here without graphs/float, whose decisions its own are held against: copy "
+                    "graphs/ too, from where it was made"
+                )
+            if {pair for pair in ancestors(made) & ancestors(graph) if pair[0] == final.path}:
+                return None
+        raise InputError(
+            f"{engine.path} was not made from the model in this run folder, so attacks on that model tell nothing "
+            "of it: build it again with 'harness build --again', or evaluate it where it was made"
+        )
+
+    def _attack(self, engine: Task, final: Task | None, decided: Task, epsilon: float) -> Task:
         """Return the protocol on an engine, with the models on the way to it where they are here."""
         attribution = None
         if isinstance(self.origin, Trained) and attack.why_no_gradients(self._context.experiment) is None:
             on_the_way = (self.origin.base, self.origin.pruned)
             if all(self._ledger.peek(each) for each in on_the_way):
                 attribution = attribute.task(self._context, *on_the_way, self.origin.final, epsilon, self._device)
-        given = attack.Given(engine, self.origin.final, decided, attribution)
+        given = attack.Given(engine, final, decided, attribution)
         return attack.attack_task(self._context, given, epsilon, self._device)
 
     def _measure(self, engine: Task, again: bool, require_valid: bool) -> Artifact:

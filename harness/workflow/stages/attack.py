@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,13 +49,13 @@ class Given:
 
     Attributes:
         engine: the engine.
-        final: the final checkpoint, or the given float graph.
+        final: the final checkpoint, or the given float graph; None where it is not here and nothing needs it.
         clean: the engine's clean decisions.
         attribution: of the models on the way; None where they are not here.
     """
 
     engine: Task
-    final: Task
+    final: Task | None
     clean: Task
     attribution: Task | None
 
@@ -65,7 +65,7 @@ def attack_task(context: Context, given: Given, epsilon: float, device: str) -> 
     experiment = context.experiment
     settings: dict[str, Any] = {
         "attack": "+".join(experiment.eval.attack),
-        "hyper_parameters": _hyper_parameters(experiment),
+        "hyper_parameters": _hyper_parameters(context),
         "norm": experiment.eval.norm,
         "epsilon": epsilon,
         "arms": list(experiment.eval.arms),
@@ -76,26 +76,30 @@ def attack_task(context: Context, given: Given, epsilon: float, device: str) -> 
     }
     protocol = sha256_json(settings)[:8]
     name = f"{settings['attack']}-{experiment.eval.norm}-{epsilon:g}-{Path(given.engine.path).name}-{protocol}"
+    made_from = {role: task for role, task in vars(given).items() if task is not None}
     return Task(
         stage=NAME,
         path=f"{FOLDER}/{device}/{name}",
         kind=ATTACK,
         settings=settings,
-        make=lambda folder, parents: _Protocol(context, folder, parents, epsilon, name).make(),
-        parents=(given.engine, given.final, given.clean, *((given.attribution,) if given.attribution else ())),
-        inputs=(context.data_input,),
+        make=lambda folder, parents: _Protocol(
+            context, folder, dict(zip(made_from, parents, strict=True)), epsilon, name
+        ).make(),
+        parents=tuple(made_from.values()),
+        inputs=(context.data_input, *context.attack_inputs),
     )
 
 
-def protocol_plan(experiment: Experiment, sources: Mapping[str, Any], no_sources: str) -> Plan:
+def protocol_plan(context: Context, sources: Mapping[str, Any], no_sources: str) -> Plan:
     """Return what the experiment's evaluation runs; `sources` and `no_sources` as in `plan`."""
-    asked = experiment.eval
+    experiment, asked = context.experiment, context.experiment.eval
     return plan(
         asked.arms,
         expanded(asked.attack),
         lambda name: find_attack(name, experiment.attack.get(name, {})),
         list(sources),
         no_sources,
+        context.attack_images,
     )
 
 
@@ -108,9 +112,26 @@ def why_no_gradients(experiment: Experiment) -> str | None:
     return None
 
 
-def _hyper_parameters(experiment: Experiment) -> dict[str, dict[str, Any]]:
+def gradient_sources(context: Context, final: Artifact, names: Sequence[str]) -> dict[str, Differentiable]:
+    """Return models with gradients of a final checkpoint, by name: "float" and "twin"."""
+    import torch
+
+    from harness.attacks.differentiable import Differentiable
+    from harness.devices.half_precision import half_type
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = half_type(context.experiment.eval.gradients, device)
+    sources = {}
+    for name in names:
+        # Only the images' gradient is wanted: the weights' would cost half as much again.
+        model = saved_models.load_twin(context, final).quantize(name == "twin").requires_grad_(False)
+        sources[name] = Differentiable(model.to(device).to(memory_format=torch.channels_last), half)
+    return sources
+
+
+def _hyper_parameters(context: Context) -> dict[str, dict[str, Any]]:
     """Return the settings of every attack that will run, by name, defaults included."""
-    every = protocol_plan(experiment, {"own": None}, "")
+    every = protocol_plan(context, {"own": None}, "")
     return {step.attack.name: settings_of(step.attack) for step in every.steps}
 
 
@@ -118,15 +139,15 @@ class _Protocol:
     """The protocol on one engine at one epsilon, from artifacts to an artifact."""
 
     def __init__(
-        self, context: Context, folder: Path, parents: tuple[Artifact, ...], epsilon: float, name: str
+        self, context: Context, folder: Path, parents: Mapping[str, Artifact], epsilon: float, name: str
     ) -> None:
         self._context, self._experiment, self._folder = context, context.experiment, folder
-        self._engine, self._final, self._clean, *rest = parents
-        self._attribution = rest[0] if rest else None
+        self._engine, self._clean = parents["engine"], parents["clean"]
+        self._final, self._attribution = parents.get("final"), parents.get("attribution")
         self._epsilon, self._name = epsilon, name
         self._split = evaluated(context)
         self._clean_decisions = np.load(self._clean.folder / OUTCOMES, allow_pickle=False)["clean_decisions"]
-        made_from = sha256_json([parent.sha256 for parent in parents])
+        made_from = sha256_json([parent.sha256 for parent in parents.values()])
         self._journal = Journal(context.folder / UNFINISHED / name, made_from)
 
     def make(self) -> Made:
@@ -135,7 +156,7 @@ class _Protocol:
 
         why_not = why_no_gradients(self._experiment)
         sources = {} if why_not else self._sources()
-        planned = protocol_plan(self._experiment, sources, why_not or "")
+        planned = protocol_plan(self._context, sources, why_not or "")
         with load_engine(self._engine.folder, LoadOptions(BATCH)) as engine:
             engagement = self._engagement(engine, sources)
             arms = run(engagement, planned.steps, self._journal, self._context.progress, self._title)
@@ -174,21 +195,10 @@ class _Protocol:
 
     def _sources(self) -> dict[str, Differentiable]:
         """Return the models with gradients that the engine was made from, its own function last."""
-        import torch
-
-        from harness.attacks.differentiable import Differentiable
-        from harness.devices.half_precision import half_type
-
         manifest = self._engine.info("engine")
         names = ("float", "twin") if graph_kind(manifest["backend"], manifest["precision"]) == "int8" else ("float",)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        half = half_type(self._experiment.eval.gradients, device)
-        sources = {}
-        for name in names:
-            # Only the images' gradient is wanted: the weights' would cost half as much again.
-            model = saved_models.load_twin(self._context, self._final).quantize(name == "twin").requires_grad_(False)
-            sources[name] = Differentiable(model.to(device).to(memory_format=torch.channels_last), half)
-        return sources
+        assert self._final is not None, "where there are gradients, the journey asks for the model"
+        return gradient_sources(self._context, self._final, names)
 
     def _engagement(self, engine: Engine, sources: Mapping[str, Differentiable]) -> Engagement:
         return Engagement(

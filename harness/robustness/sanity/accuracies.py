@@ -40,12 +40,15 @@ def undefended_falls(evidence: Evidence) -> Rule:
     level = epsilon if evidence.engagement.norm == "linf" else epsilon / evidence.diagonal
     if level < _ONE_LEVEL:
         return unjudged(rule, f"epsilon {epsilon:g} is too small for any model to fall")
+    told = f"the model before any defence keeps {found:.1%} under attack"
+    if found > _FALLEN and found < evidence.robust:
+        return unjudged(rule, f"{told}: epsilon may be small for these images")
     return judged(
         rule,
         found <= _FALLEN,
-        f"the model before any defence keeps {found:.1%} under attack",
-        "the attack is weak, or epsilon is small for these images, so that other numbers may be too high as well; try "
-        "more steps, another attack or a larger epsilon, which must bring it down",
+        told,
+        "no less than the engine's, so that either the defence is worth nothing or the attack is weak, and other numbers "
+        "may be too high as well; try more steps, another attack or a larger epsilon, which must bring it down",
     )
 
 

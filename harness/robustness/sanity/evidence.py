@@ -125,6 +125,12 @@ class Evidence:
         """Whether any arm along gradients ran."""
         return any(name in self.outcomes for name in ALONG_GRADIENTS)
 
+    @property
+    def robust(self) -> float:
+        """Share of all images that are right when clean and that no arm turned."""
+        right = self.engagement.clean_decisions == self.engagement.split.labels
+        return float((right & ~self.turned(*self.outcomes)).mean())
+
     def turned(self, *names: str) -> Mask:
         """Return which images, bool (n,), the engine gets right when clean and wrong after one of these arms."""
         labels = self.engagement.split.labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from contracts.errors import InputError
 from contracts.files import read_json, whole_file, write_json
 from harness.data.dataset import Images, Labels
 
@@ -53,36 +55,47 @@ class Journal:
 
     def __init__(self, folder: Path | None, made_from: str = "") -> None:
         self._folder = folder
-        if self.fact("made_from", lambda: made_from) != made_from:
+        if self._facts().get("made_from") != made_from:
             self.close()
             self.fact("made_from", lambda: made_from)
 
-    def fact(self, name: str, found: Any) -> Any:
+    def fact(self, name: str, found: Callable[[], Any]) -> Any:
         """Return what was kept under a name, or keep and return what a function finds: a JSON value.
 
         For what must not change when the protocol goes on: the batch size.
         """
         if self._folder is None:
             return found()
-        path = self._folder / _FACTS
-        facts = dict(read_json(path, "journal")) if path.exists() else {}
+        facts = self._facts()
         if name not in facts:
             facts[name] = found()
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, facts)
+            write_json(self._folder / _FACTS, facts)
         return facts[name]
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what is known; nothing where the file is missing or damaged."""
+        try:
+            facts = {} if self._folder is None else read_json(self._folder / _FACTS, "journal")
+        except InputError:
+            return {}
+        return facts if isinstance(facts, dict) else {}
 
     def recall(self, name: str) -> BatchRecord | None:
         """Return a batch that is finished; None where it is not, or its file is damaged."""
         if self._folder is None:
             return None
+        path = self._folder / f"{name}.npz"
         try:
-            with np.load(self._folder / f"{name}.npz", allow_pickle=False) as arrays:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:  # np.load checks no sum of an array that it was told is shorter
+                    return None
+            with np.load(path, allow_pickle=False) as arrays:
                 values: dict[str, Any] = dict(arrays)
                 for key, kind in (("queries", int), ("wavering", int), ("seconds", float)):
                     values[key] = kind(values[key])
                 return BatchRecord(**values)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile):
             return None
 
     def keep(self, name: str, record: BatchRecord) -> None:

@@ -137,9 +137,8 @@ class _Walk:
         ahead = shortest_step(here, gradient, gaps, self._ball.norm)
         gaps = gaps + (gradient * (here - images)).sum((1, 2, 3))
         aside = shortest_step(images, gradient, gaps, self._ball.norm)
-        lengths = (self._ball.distances(way, way.new_zeros(())).clamp_(min=_SHORTEST) for way in (ahead, aside))
-        length, other = lengths
-        alpha = (length / (length + other)).clamp_(max=settings.alpha_max)[:, None, None, None]
+        one, other = (self._ball.distances(way, way.new_zeros(())).clamp_(min=_SHORTEST) for way in (ahead, aside))
+        alpha = (one / (one + other)).clamp_(max=settings.alpha_max)[:, None, None, None]
         there = here + settings.eta * ahead
         self._current = there.lerp_(images + settings.eta * aside, alpha).clamp_(0.0, 1.0)
 
@@ -151,9 +150,9 @@ class _Walk:
     def _judge(self) -> None:
         """Keep the nearest points, and step back from those behind the boundary."""
         here, labels, target = self._current, self._aims[:, 0], self._target
-        # So near to the boundary nearly every half-precision logit would be checked in full precision: ask for that at
-        # once. Only `Replay` takes it for the end of the attack.
-        logits = target.model.rounded_logits(here) if isinstance(target, Replay) else None
+        # Exact ones: rounded logits would lead along a boundary of their own, and so near to it nearly all of them
+        # would be checked again. Only `Replay` must be given them: it takes None for the end of the attack.
+        logits = target.model.logits(here) if isinstance(target, Replay) else None
         logits, won = target.look(here, labels, self._rows, logits)
         crossed = logits.argmax(1) != labels
         distances = self._ball.distances(here, self._images)

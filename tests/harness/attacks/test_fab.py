@@ -275,7 +275,7 @@ def test_a_replayed_victim_sees_every_so_many_points_and_the_nearest_inside_the_
     assert torch.equal(stubborn.images[-1], found)
     assert (labels_of(model, found) != labels).all()
 
-    target = Replay(Differentiable(model), TorchVictim(model), every=1000)
+    target = Replay(Differentiable(model, torch.bfloat16), TorchVictim(model), every=1000)
     found = attacked(FABT(steps=20), target, images, labels, epsilon=epsilon)
     assert (labels_of(model, found) != labels).all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from contracts.errors import InputError
 from contracts.files import canonical_json, sha256_file, whole_file
 from harness import __version__
-from harness.attacks.ball import NORMS
+from harness.attacks.ball import check_radius
 from harness.robustness.recorded import Recorded, RecordedImages
 
 FORMAT = "harness attack images"
@@ -38,7 +39,7 @@ _KINDS = {
 }
 _SINGLE = ("norm", "samples", "seed", "settings", "data_sha256", "model_sha256")
 _AGAIN = "write it again with 'harness export --attack-images'"
-_FASTEST = 1  # of zlib's levels: higher ones take several times as long for a few percent
+_LEVEL = 1  # of zlib's
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -52,13 +53,11 @@ def write(file: Path, recorded: RecordedImages) -> int:
     values["settings"] = canonical_json(recorded.settings)
     values |= {"format": FORMAT, "format_version": VERSION, "harness_version": __version__}
     with whole_file(file) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.compresslevel = _FASTEST
         for name, value in values.items():
+            array = io.BytesIO()
+            np.lib.format.write_array(array, np.asarray(value), allow_pickle=False)
             # An entry of its own, for a constant date: numpy's are of the moment.
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asarray(value), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getbuffer(), zipfile.ZIP_DEFLATED, _LEVEL)
     return file.stat().st_size
 
 
@@ -83,7 +82,7 @@ def read(file: Path) -> RecordedImages:
     arrays = _arrays(file)
     if str(arrays.get("format")) != FORMAT or (version := arrays.get("format_version")) is None:
         raise InputError(f"{file} holds no adversarial images of this harness: {_AGAIN}")
-    if version != VERSION:
+    if version.shape or version.item() != VERSION:
         raise InputError(
             f"{file} is of version {version} of its format, written by harness {arrays.get('harness_version')}, and "
             f"this one reads version {VERSION}: install that harness here, or {_AGAIN} of this one"
@@ -111,12 +110,12 @@ def _arrays(file: Path) -> Arrays:
 
 
 def _check_arrays(file: Path, arrays: Arrays) -> None:
+    if missing := [name for name in _KINDS if name not in arrays]:
+        raise InputError(f"{file} has no array {' and none '.join(missing)}: {_AGAIN}")
     for name, kind in _KINDS.items():
-        array = arrays.get(name)
-        if array is None:
-            raise InputError(f"{file} has no array {name}: {_AGAIN}")
+        array = arrays[name]
         wanted = array.dtype.kind == "U" if kind == "U" else array.dtype == np.dtype(kind)
-        shape = () if name in _SINGLE else (len(arrays["labels"].reshape(-1)),)
+        shape = () if name in _SINGLE else (arrays["labels"].size,)
         if not wanted or (array.shape[:1] if name == "images" else array.shape) != shape:
             raise InputError(f"{file}: {name} are {array.dtype} of shape {array.shape}: {_AGAIN}")
     images = arrays["images"]
@@ -124,8 +123,11 @@ def _check_arrays(file: Path, arrays: Arrays) -> None:
         raise InputError(f"{file}: images have the shape {images.shape}: {_AGAIN}")
     if not (images.min() >= 0.0 and images.max() <= 1.0):  # not finite fails too
         raise InputError(f"{file}: images are not all finite and in [0, 1]: {_AGAIN}")
-    if arrays["norm"].item() not in NORMS:
-        raise InputError(f"{file}: norm {arrays['norm'].item()!r} is none of {', '.join(NORMS)}: {_AGAIN}")
+    try:
+        for epsilon in np.unique(arrays["epsilon"]):
+            check_radius(arrays["norm"].item(), epsilon)
+    except InputError as error:
+        raise InputError(f"{file}: {error}; {_AGAIN}") from error
 
 
 def _settings(file: Path, text: str) -> Any:

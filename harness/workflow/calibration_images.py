@@ -149,6 +149,6 @@ def _attacked(context: Context, model: nn.Module, images: Images, labels: Labels
     with context.progress.bar("attacking calibration images", len(images)) as advance:
         for start in range(0, len(images), _BATCH):
             part = slice(start, start + _BATCH)
-            found.append(attack(model, images[part], labels[part], ids[part]))
+            found.append(attack.at_full_strength(model, images[part], labels[part], ids[part]))
             advance(len(found[-1]))
     return np.concatenate(found)

@@ -12,9 +12,10 @@ from harness.workflow.artifact import Artifact, ExternalInput, read_artifact
 FOLDER = "fragments"
 
 REFERENCE = "float decisions"
-CLEAN = "clean decisions"
-ATTACK = "attack outcome"
+CLEAN = "repeated clean decisions"
+ATTACK = "protocol outcome"
 MEASUREMENT = "measurement"
+# Folders of before the protocol hold "clean decisions" and "attack outcome", too little for a document: they join none.
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from harness.attacks.attack import BlackBox
 from harness.attacks.ball import Norm
 from harness.attacks.registry import attack, expanded, needs_gradient, settings_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import torch
     from torch import nn
 
-    from harness.attacks.attack import Attack, BlackBox
+    from harness.attacks.attack import Attack
     from harness.workflow.experiment import Experiment
 
     Array = npt.NDArray[Any]
@@ -49,10 +53,7 @@ class JudgingAttack:
 
     def __call__(self, model: nn.Module, images: Array, labels: Array, image_ids: Array) -> Array:
         """Return a model's adversarial images; see `adversarial_images`."""
-        import torch
-
         from harness.attacks.run import adversarial_images
-        from harness.devices.half_precision import half_type
 
         return adversarial_images(
             self.attack,
@@ -63,8 +64,34 @@ class JudgingAttack:
             norm=self.norm,
             image_ids=image_ids,
             seed=self.seed,
-            half=half_type(self.gradients, torch.device("cpu")),
+            half=self._half(),
         )
+
+    def at_full_strength(self, model: nn.Module, images: Array, labels: Array, image_ids: Array) -> Array:
+        """Return images after the attack's last step, also of those that fooled the model before, or when clean.
+
+        An attack that only asks stops there all the same: it moves every image before it asks.
+        """
+        if isinstance(self.attack, BlackBox):
+            return self(model, images, labels, image_ids)
+        import torch
+
+        from harness.attacks.differentiable import Differentiable
+        from harness.attacks.target import Blind
+
+        pixels, classes, ids = (torch.from_numpy(np.ascontiguousarray(given)) for given in (images, labels, image_ids))
+        target = Blind(Differentiable(model, self._half()))
+        found = self.attack(
+            target, pixels, classes, epsilon=self.epsilon, norm=self.norm, image_ids=ids, seed=self.seed
+        )
+        return found.numpy()
+
+    def _half(self) -> torch.dtype | None:
+        import torch
+
+        from harness.devices.half_precision import half_type
+
+        return half_type(self.gradients, torch.device("cpu"))
 
 
 def judging_attack(experiment: Experiment, epsilon: float | None = None) -> JudgingAttack:

@@ -147,7 +147,8 @@ class _Protocol:
         self._epsilon, self._name = epsilon, name
         self._split = evaluated(context)
         self._clean_decisions = np.load(self._clean.folder / OUTCOMES, allow_pickle=False)["clean_decisions"]
-        made_from = sha256_json([parent.sha256 for parent in parents.values()])
+        given = (context.data_input, *context.attack_inputs)
+        made_from = sha256_json([each.sha256 for each in parents.values()] + [each.digest() for each in given])
         self._journal = Journal(context.folder / UNFINISHED / name, made_from)
 
     def make(self) -> Made:

@@ -49,7 +49,7 @@ def clean_task(context: Context, engine: Task, reference: Task, device: str) -> 
         stage=NAME,
         path=f"{FOLDER}/{device}/clean-{Path(engine.path).name}-{samples or 'all'}",
         kind=CLEAN,
-        settings={"samples": samples, "device": device},
+        settings={"samples": samples, "device": device, "repeated": _REPEATED},
         make=lambda folder, parents: _make_clean(context, folder, parents),
         parents=(engine, reference),
         inputs=(context.data_input,),

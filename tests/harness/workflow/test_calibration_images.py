@@ -124,7 +124,25 @@ def test_attacked_images_lie_in_the_ball_and_raise_the_models_loss(
         with torch.no_grad():
             return torch.nn.functional.cross_entropy(model(torch.from_numpy(pixels)), labels, reduction="none")
 
-    assert (losses(shown.images[turned]) > losses(clean[turned])).all()
+    raised = losses(shown.images[turned]) - losses(clean[turned])
+    assert (raised > 0).all(), "also of images that are wrong already"
+    # Three steps of a tenth of epsilon each: what ranges are to see is the attack at its full length.
+    assert moved[turned] == pytest.approx(0.3 * EPSILON, abs=1e-6)
+
+
+@pytest.mark.parametrize("attack", ["noise", "square", "rays", "apgd-ce", "fab-t"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_whatever_attack_it_is_moves_every_image(
+    tmp_path: Path, labelled: Path, model: nn.Module, attack: str, norm: str
+) -> None:
+    values = {"attack": {"square": {"queries": 5}, "rays": {"queries": 20}, "fab-t": {"steps": 3}}}
+    asked = {"attack": attack, "norm": norm, "epsilon": EPSILON}
+    found = context(tmp_path, labelled, {**quantized("adversarial"), **values, "eval": asked}, calibration_samples=20)
+    shown = calibration_images(found, model)
+    change = (shown.images - found.data.train.images[shown.ids]).reshape(20, -1)
+    moved = np.abs(change).max(1) if norm == "linf" else np.linalg.norm(change, axis=1)
+    assert moved.max() <= EPSILON + 1e-6
+    assert (moved > 0).all()
 
 
 def test_a_kind_that_is_asked_for_goes_before_the_experiments(tmp_path: Path, labelled: Path) -> None:
@@ -139,7 +157,9 @@ def test_settings_hold_the_attack_only_where_there_is_one(tmp_path: Path, labell
     found = context(tmp_path, labelled, values, calibration_samples=8)
     assert settings(found, "clean") == {"seed": 3, "samples": 8, "data": "clean"}
     attack = settings(found, "mixed")["attack"]
-    assert (attack["name"], attack["epsilon"], attack["steps"]) == ("pgd", EPSILON, 3)
+    assert (attack["attack"], attack["norm"], attack["epsilon"]) == ("pgd", "linf", EPSILON)
+    assert attack["hyper_parameters"]["steps"] == 3
+    assert attack["gradients"] == "auto"
 
 
 def test_the_source_is_the_file_that_is_named_or_else_the_data_set(

@@ -16,7 +16,7 @@ from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments
 from harness.workflow.saved_models import GRAPH
 from harness.workflow.settings import check
-from harness.workflow.stages import assemble, build, evaluate
+from harness.workflow.stages import assemble, build, clean
 from reports.document import read_document
 
 pytestmark = pytest.mark.core
@@ -59,11 +59,12 @@ def engine(context: Context) -> Artifact:
 def decisions(folder: Path) -> Artifact:
     """Return a fragment as the evaluation of clean images leaves it."""
     folder.mkdir()
-    np.savez_compressed(folder / evaluate.OUTCOMES, labels=np.zeros(4))
+    np.savez_compressed(folder / clean.OUTCOMES, labels=np.zeros(4))
     rate = {"value": 1.0, "n": 4, "ci95": [0.5, 1.0]}
     environment: dict[str, object] = {"python": "3", "platform": "any", "packages": {}, "cpu": "any"}
     environment.update(dict.fromkeys(("gpu", "driver", "jetpack")))
-    info = {"clean": rate, "reference": rate, "flips": None, "environment": environment}
+    info: dict[str, object] = {"clean": rate, "reference": rate, "flips": None, "environment": environment}
+    info |= {"repeatability": None, "warnings": []}
     return Artifact(folder, {"created": "2026-03-14T10:00:00+00:00", "settings": {}, "info": info})
 
 

@@ -90,9 +90,9 @@ def slots(images: int, chunk: int, epsilons: Sequence[float], attacks: Sequence[
     ]
 
 
-def finished(wanted: Sequence[Slot], folder: Path, precision: Callable[[str, str], str]) -> list[Piece]:
+def finished(wanted: Sequence[Slot], folder: Path, precision: Callable[[str], str]) -> list[Piece]:
     """Return the pieces that are there."""
-    paths = [slot.path(folder, who, precision(slot.attack, who)) for slot in wanted for who in (OURS, PEER)]
+    paths = [slot.path(folder, who, precision(who)) for slot in wanted for who in (OURS, PEER)]
     return [_read(path) for path in paths if path.exists()]
 
 
@@ -110,20 +110,18 @@ class Bench:
     Attributes:
         subject: model and images.
         folder: where pieces are kept.
-        half_square: whether our Square attack asks the model in half precision.
         batch: of ours, None to choose the fastest.
         chunk: how many images a piece has at most.
     """
 
     subject: Subject
     folder: Path
-    half_square: bool
     batch: int | None
     chunk: int
 
-    def precision(self, attack: str, who: str) -> str:
+    def precision(self, who: str) -> str:
         """Return what gradients or scores of a side's attack are computed in."""
-        half = self._half(attack) if who == OURS else None
+        half = self.subject.half if who == OURS else None
         return "float32" if half is None else str(half).removeprefix("torch.")
 
     def make(self, wanted: Sequence[Slot]) -> Iterator[Piece]:
@@ -132,7 +130,7 @@ class Bench:
         warm: set[tuple[str, str]] = set()
         for slot in wanted:
             for who in sides if slot.order % 2 else reversed(sides):
-                path = slot.path(self.folder, who, self.precision(slot.attack, who))
+                path = slot.path(self.folder, who, self.precision(who))
                 if path.exists():
                     continue
                 setting = self._setting(slot.attack, who)
@@ -142,9 +140,6 @@ class Bench:
                 piece = self._piece(slot, who, setting)
                 write_json(path, asdict(piece))
                 yield piece
-
-    def _half(self, attack: str) -> Any:
-        return None if attack == "square" and not self.half_square else self.subject.half
 
     def _right(self, start: int, images: int) -> Tensor:
         """Return the rows of a chunk that are right when clean."""
@@ -159,7 +154,7 @@ class Bench:
         import torch
 
         if who == OURS:
-            attacking = attack_of_ours(attack, self.subject, setting, epsilon, self._half(attack), short)
+            attacking = attack_of_ours(attack, self.subject, setting, epsilon, short)
         else:
             model = self.subject.models[setting.layout]
             attacking = attack_of_peer(attack, model, epsilon, self.subject.device, short)
@@ -184,14 +179,14 @@ class Bench:
             cpu_s=took.cpu_s,
             code=code_of(slot.attack) if who == OURS else version(PEER),
             setting=setting,
-            precision=self.precision(slot.attack, who),
+            precision=self.precision(who),
         )
 
     def _setting(self, attack: str, who: str) -> Setting:
         """Return the fastest setting on the first images, remembered in the folder."""
         path = self.folder / _SETTINGS
         known: dict[str, Any] = read_json(path, "the settings") if path.exists() else {}
-        key = f"{attack} {who} {self.precision(attack, who)} {self.batch if who == OURS else None} {self.chunk}"
+        key = f"{attack} {who} {self.precision(who)} {self.batch if who == OURS else None} {self.chunk}"
         if key not in known:
             known[key] = self._timings(attack, who)
             write_json(path, known)

@@ -67,7 +67,7 @@ def how_to_install() -> str:
     )
 
 
-def attack_of_ours(name: str, subject: Subject, setting: Setting, epsilon: float, half: Any, short: bool) -> Attacking:
+def attack_of_ours(name: str, subject: Subject, setting: Setting, epsilon: float, short: bool) -> Attacking:
     """Return an attack of the registry as its user writes it.
 
     Args:
@@ -75,17 +75,14 @@ def attack_of_ours(name: str, subject: Subject, setting: Setting, epsilon: float
         subject: model and images.
         setting: which of its models.
         epsilon: of the ball.
-        half: the precision of gradients, and of a black-box attack's scores; None for the model's own.
         short: a tenth of the steps or less, to choose a setting.
     """
     from harness.attacks.differentiable import Differentiable
-    from harness.attacks.registry import attack, needs_gradient
-    from harness.attacks.target import WhiteBox
+    from harness.attacks.registry import attack
 
-    differentiable = Differentiable(subject.models[setting.layout], half)
-    target: Any = WhiteBox(differentiable) if needs_gradient(name) else differentiable.rounded_logits
+    model = Differentiable(subject.models[setting.layout], subject.half)
     made: Any = attack(name, _shortened(name) if short else {})
-    return lambda images, labels, rows: made(target, images, labels, epsilon=epsilon, image_ids=rows, seed=SEED)
+    return lambda images, labels, rows: made(model, images, labels, epsilon=epsilon, image_ids=rows, seed=SEED)
 
 
 def _shortened(name: str) -> dict[str, Any]:
@@ -132,9 +129,8 @@ def pgd_contestants(subject: Subject, setting: Setting, epsilon: float, steps: i
 def _pgd_of_ours(subject: Subject, setting: Setting, epsilon: float, steps: int) -> Attacking:
     from harness.attacks.differentiable import Differentiable
     from harness.attacks.pgd import PGD
-    from harness.attacks.target import WhiteBox
 
-    target = WhiteBox(Differentiable(subject.models[setting.layout], subject.half))
+    target = Differentiable(subject.models[setting.layout], subject.half)
     made = PGD(steps=steps, step_size=epsilon / 10, random_start=True)
     return lambda images, labels, rows: made(target, images, labels, epsilon=epsilon, image_ids=rows, seed=SEED)
 

@@ -5,10 +5,10 @@ experiment `fashion-mnist`, its first test images, the same weights for everybod
 the network where `--workspace` has none, which takes some minutes. All of it takes hours on two cores; finished pieces
 are kept in `--folder`: a run that was stopped goes on where it was, and `--report-only` prints what there is.
 
-Ours is the library call as its user writes it, with gradients in half precision where the machine computes it: every
-success is confirmed in float32, by the attack itself and once more here. The peers run in float32, as they do. Each
-side has its fastest batch and memory layout. What counts as robust is decided here, the same way for all: a float32
-pass over the final images, and what left the ball did not succeed.
+Ours is the library call as its user writes it, with gradients (and what Square need not look at twice) in half precision
+where the machine computes it: every success is confirmed in float32, by the attack itself and once more here. The peers
+run in float32, as they do. Each side has its fastest batch and memory layout. What counts as robust is decided here, the
+same way for all: a float32 pass over the final images, and what left the ball did not succeed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _pgd(asked: argparse.Namespace, given: Subject, folder: Path) -> tuple[list[
 def _set(asked: argparse.Namespace, given: Subject, folder: Path) -> tuple[list[str], list[Found]]:
     """Return the attack set's table and claims."""
     wanted = slots(asked.images, asked.chunk, asked.epsilon, asked.attacks)
-    bench = Bench(given, folder, asked.half_square, asked.batch, asked.chunk)
+    bench = Bench(given, folder, asked.batch, asked.chunk)
     if not asked.report_only:
         for piece in bench.make(wanted):
             print(
@@ -93,7 +93,6 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--chunk", type=int, default=250, help="images a piece of the attack set")
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS), help="of the set")
     parser.add_argument("--batch", type=int, help="of ours in the attack set; the fastest if left out")
-    parser.add_argument("--half-square", action="store_true", help="our Square asks the model in half precision")
     parser.add_argument("--workspace", type=Path, default=Path("build/attacks") / EXPERIMENT, help="the run folder")
     parser.add_argument("--folder", type=Path, default=Path("build/attacks"), help="where finished pieces are kept")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

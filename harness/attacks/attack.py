@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.attacks.arguments import check, check_scores
 from harness.attacks.ball import Ball, Norm
-from harness.attacks.victim import FunctionVictim, Victim
+from harness.attacks.victim import FunctionVictim, ModelVictim, Victim
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.attacks.differentiable import Model
+    from harness.attacks.differentiable import Differentiable, Model
     from harness.attacks.target import Target
 
 Array = npt.NDArray[Any]
@@ -36,7 +36,7 @@ class Attack(ABC):
 
     def __call__(
         self,
-        target: Target | Model,
+        target: Target | Differentiable | Model,
         images: Tensor,
         labels: Tensor,
         *,
@@ -51,7 +51,8 @@ class Attack(ABC):
 
         Args:
             target: images (n, channels, height, width) to logits (n, classes), a differentiable function or module in
-                evaluation mode on the images' device; or a `Target`, which says who judges.
+                evaluation mode on the images' device; a `Differentiable`, whose gradients may be half precision; or a
+                `Target`, which says who judges.
             images: float32, shape (n, channels, height, width), in [0, 1]; normalisation belongs into the model.
             labels: int64, shape (n,), on the images' device.
             epsilon: radius of the ball, in units of the pixel range.
@@ -71,7 +72,9 @@ class Attack(ABC):
         from harness.attacks.target import Target, WhiteBox
 
         ball = Ball(norm, epsilon)
-        aimed = target if isinstance(target, Target) else WhiteBox(Differentiable(target))
+        if not isinstance(target, (Target, Differentiable)):
+            target = Differentiable(target)
+        aimed = target if isinstance(target, Target) else WhiteBox(target)
         check(images, labels, image_ids, seed, tensors=True)
         if images.numel() == 0:
             return images.clone()
@@ -97,7 +100,7 @@ class BlackBox(ABC):
 
     def __call__(
         self,
-        victim: Victim | Callable[[Any], Any],
+        victim: Victim | Differentiable | Callable[[Any], Any],
         images: Images,
         labels: Images,
         *,
@@ -109,7 +112,8 @@ class BlackBox(ABC):
         """Return adversarial images; see `Attack.__call__`.
 
         Args:
-            victim: images to scores (n, classes), a function of what `images` are; or a `Victim`.
+            victim: images to scores (n, classes), a function of what `images` are; a `Differentiable`, which is asked
+                in half precision first, where `images` are torch tensors; or a `Victim`.
             images: float32, shape (n, channels, height, width), in [0, 1]; a NumPy array or a torch tensor.
             labels: int64, shape (n,), as `images`.
             epsilon: radius of the ball, in units of the pixel range.
@@ -130,7 +134,7 @@ class BlackBox(ABC):
         if images.size == 0:
             untouched: Array = images.copy()
             return untouched
-        oracle = victim if isinstance(victim, Victim) else FunctionVictim(victim)
+        oracle = victim if isinstance(victim, Victim) else FunctionVictim(cast("Callable[[Any], Any]", victim))
         ids = np.arange(len(images)) if image_ids is None else image_ids
         return self.run(_LabelsChecked(oracle, labels), images, labels, ball, ids, seed)
 
@@ -154,19 +158,22 @@ class _LabelsChecked(Victim):
             self._labels = None
         return found
 
+    def estimate(self, images: Array, rows: Array) -> Array | None:
+        """Return the victim's estimates; see `Victim`."""
+        return self._victim.estimate(images, rows)
+
 
 def _on_tensors(
     attack: BlackBox, victim: Any, images: Tensor, labels: Tensor, ball: Ball, image_ids: Any, seed: int
 ) -> Tensor:
     import torch
 
-    def scores(batch: Array) -> Array:
-        with torch.no_grad():
-            found: Array = victim(torch.from_numpy(batch).to(images.device)).float().cpu().numpy()
-        return found
+    from harness.attacks.differentiable import Differentiable
 
+    if not isinstance(victim, (Victim, Differentiable)):
+        victim = Differentiable(victim, device=images.device)
     made = attack(
-        victim if isinstance(victim, Victim) else FunctionVictim(scores),
+        victim if isinstance(victim, Victim) else ModelVictim(victim),
         images.detach().cpu().numpy(),
         labels.cpu().numpy(),
         epsilon=ball.epsilon,

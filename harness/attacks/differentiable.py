@@ -27,21 +27,25 @@ class Differentiable:
         half: type that convolutions and products of gradients run in; None for the model's own.
     """
 
-    def __init__(self, model: Model, half: torch.dtype | None = None) -> None:
+    def __init__(self, model: Model, half: torch.dtype | None = None, device: torch.device | None = None) -> None:
         """Wrap a model.
 
         Args:
             model: in evaluation mode.
             half: torch.bfloat16, torch.float16, or None.
+            device: where it computes; by default that of its first parameter or buffer, or the CPU.
         """
         self._model = model
         self.half = half
+        self._device = device
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes: the device of its first parameter or buffer, the CPU for a function without any."""
+        """Where the model computes."""
         import torch
 
+        if self._device is not None:
+            return self._device
         if not isinstance(self._model, torch.nn.Module):
             return torch.device("cpu")
         tensors = chain(self._model.parameters(), self._model.buffers())

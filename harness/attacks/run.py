@@ -45,10 +45,8 @@ def adversarial_images(
     import torch
 
     from harness.attacks.differentiable import Differentiable
-    from harness.attacks.target import WhiteBox
 
     given = (torch.from_numpy(np.ascontiguousarray(array)) for array in (images, labels, image_ids))
     pixels, classes, ids = given
-    target: Any = WhiteBox(Differentiable(model, half)) if attack.needs_gradient else model
-    found = attack(target, pixels, classes, epsilon=epsilon, norm=norm, image_ids=ids, seed=seed)
+    found = attack(Differentiable(model, half), pixels, classes, epsilon=epsilon, norm=norm, image_ids=ids, seed=seed)
     return found.numpy()

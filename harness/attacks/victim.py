@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.attacks.differentiable import Differentiable
 
 Array = npt.NDArray[Any]
 
@@ -24,6 +29,14 @@ class Victim(ABC):
             rows: int64, shape (m,): which images of the attacked batch these are versions of.
         """
 
+    def estimate(self, images: Array, rows: Array) -> Array | None:
+        """Return rounded scores where those are to be had for less; None where they are not. Arguments as of `scores`.
+
+        An attack may leave a point at that which does not look promising; whatever it keeps has `scores`.
+        """
+        del images, rows
+        return None
+
 
 class FunctionVictim(Victim):
     """A function from images to scores, on NumPy arrays."""
@@ -35,6 +48,28 @@ class FunctionVictim(Victim):
         """Return the function's scores; see `Victim`. It may write to what it is given, as a normalisation may."""
         del rows
         return np.array(self._function(images.copy()), np.float32)
+
+
+class ModelVictim(Victim):
+    """A torch model, whose estimates are those of its half precision."""
+
+    def __init__(self, model: Differentiable) -> None:
+        self._model = model
+
+    def scores(self, images: Array, rows: Array) -> Array:
+        """Return the model's logits in its own precision; see `Victim`."""
+        del rows
+        return self._model.logits(self._tensor(images)).cpu().numpy()
+
+    def estimate(self, images: Array, rows: Array) -> Array | None:
+        """Return the logits in half precision, where the model has one; see `Victim`."""
+        del rows
+        return None if self._model.half is None else self._model.rounded_logits(self._tensor(images)).cpu().numpy()
+
+    def _tensor(self, images: Array) -> Tensor:
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(images)).to(self._model.device)
 
 
 def fooled(scores: Array, labels: Array) -> Array:

@@ -68,16 +68,18 @@ class Square(BlackBox):
         standing = np.arange(len(images))
         for restart in range(self.restarts):
             best, margins = images.copy(), np.full(len(images), np.inf, np.float32)
+            estimates = margins.copy()
             for query in range(self.queries):
                 draw = partial(draws.uniform, seed, image_ids[standing], restart * self.queries + query)
                 if query == 0:
                     points = proposals.first(standing, draw)
                 else:
                     points = proposals.next(best, standing, self.share(query - 1), draw)
-                margin = _margins(victim.scores(points, standing), labels[standing])
+                margin, estimate = _asked(victim, points, labels, standing, estimates)
                 better = margin < margins[standing]
                 best[standing[better]] = points[better]
                 margins[standing[better]] = margin[better]
+                estimates[standing[better]] = estimate[better]
                 standing = standing[margin > -np.inf]
                 if len(standing) == 0:
                     break
@@ -88,13 +90,38 @@ class Square(BlackBox):
         return found
 
 
+def _asked(victim: Victim, points: Array, labels: Array, standing: Array, estimates: Array) -> tuple[Array, Array]:
+    """Return the points' margins, infinite where an estimate is not below that of the best point; and the estimates.
+
+    The estimates of two images that differ in a square are rounded much alike: their difference tells more than either.
+    """
+    rough = victim.estimate(points, standing)
+    if rough is None:
+        margins = _margins(victim.scores(points, standing), labels[standing])
+        return margins, margins
+    estimate = _leads(rough, labels[standing])
+    hopeful = ~(estimate >= estimates[standing])
+    margins = np.full(len(standing), np.inf, np.float32)
+    if hopeful.any():
+        rows = standing[hopeful]
+        margins[hopeful] = _margins(victim.scores(points[hopeful], rows), labels[rows])
+    return margins, estimate
+
+
 def _margins(scores: Array, labels: Array) -> Array:
     """Return how far the label's score is above the largest of the others, shape (m,); -inf where it fooled."""
     won = fooled(scores, labels)
-    rows = np.arange(len(labels))
-    own = scores[rows, labels]
-    scores[rows, labels] = -np.inf
-    with np.errstate(invalid="ignore"):
-        margins: Array = own - scores.max(axis=1)
+    margins = _leads(scores, labels)
     margins[won] = -np.inf
     return margins
+
+
+def _leads(scores: Array, labels: Array) -> Array:
+    """Return how far the label's score is above the largest of the others, shape (m,); below 0 where it is not."""
+    rows = np.arange(len(labels))
+    own = scores[rows, labels]
+    others = scores.copy()
+    others[rows, labels] = -np.inf
+    with np.errstate(invalid="ignore"):
+        leads: Array = own - others.max(axis=1)
+    return leads

@@ -5,10 +5,10 @@ experiment `fashion-mnist`, its first test images, the same weights for everybod
 the network where `--workspace` has none, which takes some minutes. All of it takes hours on two cores; finished pieces
 are kept in `--folder`: a run that was stopped goes on where it was, and `--report-only` prints what there is.
 
-Ours is the library call as its user writes it, with gradients (and what Square need not look at twice) in half precision
-where the machine computes it: every success is confirmed in float32, by the attack itself and once more here. The peers
-run in float32, as they do. Each side has its fastest batch and memory layout. What counts as robust is decided here, the
-same way for all: a float32 pass over the final images, and what left the ball did not succeed.
+Ours is the library call as its user writes it, with gradients (and what Square need not look at twice) in half
+precision where the machine computes it: every success is confirmed in float32, by the attack itself and once more
+here. The peers run in float32, as they do. Each side has its fastest batch and memory layout. What counts as robust is
+decided here, the same way for all: a float32 pass over the final images, and what left the ball did not succeed.
 """
 
 from __future__ import annotations

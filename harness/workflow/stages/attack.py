@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -121,10 +122,11 @@ def gradient_sources(context: Context, final: Artifact, names: Sequence[str]) ->
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = half_type(context.experiment.eval.gradients, device)
+    # Only the images' gradient is wanted: the weights' would cost half as much again.
+    twin = saved_models.load_twin(context, final).requires_grad_(False)
     sources = {}
     for name in names:
-        # Only the images' gradient is wanted: the weights' would cost half as much again.
-        model = saved_models.load_twin(context, final).quantize(name == "twin").requires_grad_(False)
+        model = deepcopy(twin).quantize(name == "twin")  # tracing it again would take longer
         sources[name] = Differentiable(model.to(device).to(memory_format=torch.channels_last), half)
     return sources
 

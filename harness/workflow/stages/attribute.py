@@ -58,5 +58,6 @@ def _models(context: Context, parents: tuple[Artifact, ...]) -> Iterator[tuple[s
     *checkpoints, final = parents
     for stage, checkpoint in zip((BASE, PRUNED), checkpoints, strict=False):
         yield stage, saved_models.load(context, checkpoint)
-    yield FLOAT, saved_models.load_twin(context, final).quantize(False)
-    yield TWIN, saved_models.load_twin(context, final).quantize(True)
+    twin = saved_models.load_twin(context, final)
+    yield FLOAT, twin.quantize(False)
+    yield TWIN, twin.quantize(True)

@@ -113,7 +113,8 @@ class Ascent:
         logits = None
         if not last:
             logits, self._gradient = self._target.gradient(self._current, lambda found: self._losses(found, self._aims))
-        logits, won = self._target.look(self._current, self._aims[:, 0], self._rows, logits)
+        aims, rows = self._aims[:, 0], self._rows
+        logits, won = self._target.look(self._current, aims, rows, logits, last=last)
         return self._losses(logits, self._aims), won
 
     def _leave(self, won: Tensor, losses: Tensor, sizes: StepSizes) -> Tensor:

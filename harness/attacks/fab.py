@@ -14,7 +14,6 @@ from harness.attacks.apgd import APGDT
 from harness.attacks.attack import Attack
 from harness.attacks.ball import Ball
 from harness.attacks.hyperplane import shortest_step
-from harness.attacks.target import Loop, Replay
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,10 +149,8 @@ class _Walk:
     def _judge(self) -> None:
         """Keep the nearest points, and step back from those behind the boundary."""
         here, labels, target = self._current, self._aims[:, 0], self._target
-        # Exact ones: rounded logits would lead along a boundary of their own, and so near to it nearly all of them
-        # would be checked again. Only `Replay` must be given them: it takes None for the end of the attack.
-        logits = target.model.logits(here) if isinstance(target, Replay) else None
-        logits, won = target.look(here, labels, self._rows, logits)
+        # No rounded logits: they would lead along a boundary of their own, and nearly all would be looked at again.
+        logits, won = target.look(here, labels, self._rows)
         crossed = logits.argmax(1) != labels
         distances = self._ball.distances(here, self._images)
         self._keep(self._crossing, crossed, distances)
@@ -161,7 +158,7 @@ class _Walk:
         self._keep(self._success, inside, distances)
         self._success.fooled.logical_or_(inside)
         self._seen, self._led = here, self._lead(logits)
-        if not isinstance(target, Loop):
+        if target.follows:
             self._led.masked_fill_(crossed, math.nan)
         left = distances.new_ones(()).where(~crossed, self._settings.beta)
         self._current = self._images.lerp(here, left[:, None, None, None])
@@ -179,5 +176,5 @@ class _Walk:
             drawn = self._ball.project(crossing.images[left], self._images[left])
             end.images[left] = drawn
             end.distances[left] = crossing.distances[left]
-            end.fooled[left] = self._target.look(drawn, self._aims[left, 0], self._rows[left])[1]
+            end.fooled[left] = self._target.look(drawn, self._aims[left, 0], self._rows[left], last=True)[1]
         return end

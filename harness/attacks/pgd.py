@@ -75,7 +75,7 @@ class PGD(Attack):
         for taken in range(self.steps + 1):
             loss = partial(cross_entropy, labels=labels[left])
             logits, gradient = target.gradient(current, loss) if taken < self.steps else (None, None)
-            logits, won = target.look(current, labels[left], rows[left], logits)
+            logits, won = target.look(current, labels[left], rows[left], logits, last=gradient is None)
             leaving = won if gradient is not None else torch.ones_like(won)
             if leaving.any():
                 ends[left[leaving]] = current[leaving]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.attacks.differentiable import Differentiable, Loss
 
@@ -20,7 +20,10 @@ class Target(ABC):
 
     Attributes:
         model: gives the gradients.
+        follows: whether losses are those of the model whose gradients are taken, not of another function.
     """
+
+    follows: ClassVar[bool] = True
 
     def __init__(self, model: Differentiable) -> None:
         self.model = model
@@ -30,7 +33,9 @@ class Target(ABC):
         return self.model.gradient(images, loss)
 
     @abstractmethod
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def look(
+        self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Return the logits (m, classes) that losses are of, and which images fooled the target, shape (m,).
 
         An image that did is attacked no further.
@@ -39,17 +44,19 @@ class Target(ABC):
             images: float32, shape (m, channels, height, width), in [0, 1].
             labels: int64, shape (m,).
             rows: int64, shape (m,): which images of the attacked batch these are versions of.
-            logits: of these images from `gradient`, where it was called; None for points that none was needed at,
-                the last ones of an attack.
+            logits: of these images from `gradient`, where it was called.
+            last: whether these are the last points of a run.
         """
 
 
 class WhiteBox(Target):
     """The model itself is to be fooled, in its own precision."""
 
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def look(
+        self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Judge by the model; see `Target.look`."""
-        del rows
+        del rows, last
         if logits is None:
             logits = self.model.logits(images)
         elif self.model.half is not None:
@@ -73,24 +80,30 @@ class WhiteBox(Target):
 class Blind(Target):
     """Nobody judges: an attack goes on to its last step, as training on adversarial images wants it."""
 
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def look(
+        self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Judge nothing; see `Target.look`."""
         import torch
 
-        del rows
+        del rows, last
         return (self.model.logits(images) if logits is None else logits), torch.zeros_like(labels, dtype=torch.bool)
 
 
 class Loop(Target):
     """Something without a gradient is to be fooled: it gives the losses and the decisions, at every step."""
 
+    follows: ClassVar[bool] = False
+
     def __init__(self, model: Differentiable, victim: Victim) -> None:
         super().__init__(model)
         self.victim = victim
 
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def look(
+        self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Judge by the victim; see `Target.look`."""
-        del logits
+        del logits, last
         scores = asked(self.victim, images, rows)
         return scores, is_wrong(scores, labels)
 
@@ -114,18 +127,20 @@ class Replay(Target):
         self._every = every
         self._looks = 0  # of this run
 
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def look(
+        self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Judge by the victim now and then; see `Target.look`."""
         import torch
 
         self._looks += 1
-        if logits is not None and self._looks % self._every:
+        shown = last or self._looks % self._every == 0
+        if last:
+            self._looks = 0  # what the next run shows must not depend on how long this one was
+        logits = self.model.logits(images) if logits is None else logits
+        if not shown:
             return logits, torch.zeros_like(labels, dtype=torch.bool)
-        won = is_wrong(asked(self.victim, images, rows), labels)
-        if logits is not None:
-            return logits, won
-        self._looks = 0  # the run is over: what the next one shows must not depend on how long this one was
-        return self.model.logits(images), won
+        return logits, is_wrong(asked(self.victim, images, rows), labels)
 
 
 def asked(victim: Victim, images: Tensor, rows: Tensor) -> Tensor:

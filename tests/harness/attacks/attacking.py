@@ -57,8 +57,11 @@ class Watched(Target):
         self.rows: list[list[int]] = []
         self.winners: dict[int, Tensor] = {}
 
-    def look(self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def look(
+        self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Keep and decide; see `Target.look`."""
+        del last
         self.shown.append(images.clone())
         self.rows.append(rows.tolist())
         won = self._wins(rows, len(self.shown))

@@ -157,8 +157,10 @@ def test_what_fools_outside_of_the_ball_does_not_count_and_is_shown_all_the_same
     shown: dict[int, float] = {}
 
     class Recording(WhiteBox):
-        def look(self, images_: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None) -> Any:
-            looked, won = super().look(images_, labels, rows, logits)
+        def look(
+            self, images_: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
+        ) -> tuple[Tensor, Tensor]:
+            looked, won = super().look(images_, labels, rows, logits, last=last)
             for row, distance in zip(rows[won], distances(images_, images[rows], "linf")[won], strict=True):
                 shown[int(row)] = min(shown.get(int(row), math.inf), float(distance))
             return looked, won

@@ -92,9 +92,9 @@ def test_in_half_precision_exactly_those_images_win_that_fool_the_model_in_float
 
     class Noting(WhiteBox):
         def look(
-            self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None
+            self, images: Tensor, labels: Tensor, rows: Tensor, logits: Tensor | None = None, *, last: bool = False
         ) -> tuple[Tensor, Tensor]:
-            logits, fell = super().look(images, labels, rows, logits)
+            logits, fell = super().look(images, labels, rows, logits, last=last)
             won.update(rows[fell].tolist())
             return logits, fell
 

@@ -272,8 +272,7 @@ def test_a_replayed_victim_sees_every_so_many_points_and_the_nearest_inside_the_
     stubborn = Shown(lambda batch: nn.functional.one_hot(labels, 2).float())
     target = Replay(Differentiable(model), TorchVictim(stubborn), every=5)
     found = attacked(FABT(steps=20), target, images, labels, epsilon=epsilon)
-    assert len(stubborn.images) == 1 + 4 + 1  # the images, every fifth look, and the end
-    assert torch.equal(stubborn.images[0], images)
+    assert len(stubborn.images) == 4 + 1  # every fifth look and the end
     assert torch.equal(stubborn.images[-1], found)
     assert (labels_of(model, found) != labels).all()
 

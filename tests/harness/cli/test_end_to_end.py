@@ -93,13 +93,13 @@ def test_the_numbers_follow_from_the_outcomes(finished: Finished) -> None:
     (robustness,) = document["robustness"]
     robust = right.copy()
     for arm in ("transfer", "loop"):
-        decisions = outcomes[f"pgd_0.1_{arm}_decisions"]
+        decisions = outcomes[f"pgd_linf_0.1_{arm}_decisions"]
         assert (decisions[~right] == after[~right]).all(), "what is wrong when clean is not attacked"
         assert robustness["arms"][arm]["value"] == pytest.approx((right & (decisions == labels)).mean())
         robust &= decisions == labels
     assert robustness["worst_case"]["value"] == pytest.approx(robust.mean())
     assert robustness["worst_case"]["value"] < accuracy["clean"]["value"]
-    assert ((outcomes["pgd_0.1_winner"] == -1) == (robust | ~right)).all()
+    assert ((outcomes["pgd_linf_0.1_winner"] == -1) == (robust | ~right)).all()
     low, high = robustness["worst_case"]["ci95"]
     assert low <= robustness["worst_case"]["value"] <= high
 
@@ -157,7 +157,14 @@ def test_the_log_has_a_line_for_everything(finished: Finished) -> None:
         "graphs/int8",
         "engines/openvino-int8",
     ]
-    assert len(made) == 9
+    assert made[5] == "graphs/float", "the reference of every engine"
+    assert [Path(path).name.split("-")[0] for path in made[6:]] == [
+        "float",
+        "clean",
+        "attribution",
+        "pgd",
+        "measurement",
+    ]
     assert lines[0].startswith("begin: harness run --json")
     for line in lines[1:]:  # what is logged is also said
         stage, _, sentence = line.partition(": ")
@@ -172,7 +179,7 @@ def test_a_second_run_makes_nothing(workspace: Path, invoke: Invoke) -> None:
     assert digests(workspace) == held
     lines = log_since(workspace, log)
     assert not [line for line in lines if "made" in line or "again" in line]
-    assert len([line for line in lines if line.endswith("is up to date")]) == 9
+    assert len([line for line in lines if line.endswith("is up to date")]) == 11
     said = [line for line in ended.err.splitlines() if line.endswith("is up to date")]
     assert said == [f"everything in {workspace} is up to date"]
     assert "checkpoints/base is up to date" in invoke("run", "--workspace", str(workspace), "--json", "-v").err
@@ -274,11 +281,12 @@ def test_a_carried_engine_is_measured_without_torch_and_nothing_else_is_made(wor
     }
     assert tree(board / "engines") == tree(workspace / "engines")
 
-    # Attacks need the very model that the engine was made from: another one is not trained in its place.
-    for environment in (env, None):
+    # Attacks need the very model that the engine was made from: another one is not trained in its place. Without
+    # gradients it is the float graph that is needed.
+    for environment, why in ((env, "without graphs/float"), (None, "was not made from the model in this run folder")):
         refused = run("eval", "--workspace", str(board), cwd=tmp_path, env=environment)
         assert refused.code == 2
-        assert "was not made from the model in this run folder" in refused.err.splitlines()[-1]
+        assert why in refused.err.splitlines()[-1]
         assert not (board / "checkpoints").exists()
     shutil.copytree(workspace / "checkpoints", board / "checkpoints")
     evaluated = run("eval", "--workspace", str(board), "--json", cwd=tmp_path)
@@ -297,7 +305,8 @@ def test_training_packages_that_are_missing_are_named(tmp_path: Path) -> None:
 
 
 def test_a_result_keeps_what_other_commands_found(workspace: Path, invoke: Invoke) -> None:
-    evaluated = invoke("eval", "--workspace", str(workspace), "--epsilon", "0.05,0.2", "--json")
+    noise = ("--attack", "noise", "--epsilon", "0.05,0.2")
+    evaluated = invoke("eval", "--workspace", str(workspace), *noise, "--json")
     assert evaluated.code == 0, evaluated.err
     (document,) = json.loads(evaluated.out)
     assert [entry["epsilon"] for entry in document["robustness"]] == [0.05, 0.2]

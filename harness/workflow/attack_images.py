@@ -10,7 +10,7 @@ from contracts.errors import InputError, MissingDependencyError
 from harness.attacks.registry import attack, expanded, settings_of
 from harness.workflow.artifact import Artifact, ancestors
 from harness.workflow.context import Context
-from harness.workflow.stages.attack import gradient_sources
+from harness.workflow.gradient_sources import gradient_sources
 from harness.workflow.stages.clean import evaluated
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from harness.workflow import attack_images
 from harness.workflow.artifact import Artifact, Task, ancestors, descends_from, is_known
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments, KnownFragments, doubts
+from harness.workflow.gradient_sources import why_no_gradients
 from harness.workflow.ledger import Ledger, Say
 from harness.workflow.origin import Trained, origin
 from harness.workflow.stages import (
@@ -175,7 +176,7 @@ class Journey:
         return folders
 
     def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
-        context, why = self._context, attack.why_no_gradients(self._context.experiment)
+        context, why = self._context, why_no_gradients(self._context.experiment)
         final = self._model_of(engine, made, needed=why is None)
         attack_images.check_fits(context, made)
         reference = clean.reference_task(context, self.origin.graph("float"), self._device)
@@ -216,7 +217,7 @@ class Journey:
     def _attack(self, engine: Task, final: Task | None, decided: Task, epsilon: float) -> Task:
         """Return the protocol on an engine, with the models on the way to it where they are here."""
         attribution = None
-        if isinstance(self.origin, Trained) and attack.why_no_gradients(self._context.experiment) is None:
+        if isinstance(self.origin, Trained) and why_no_gradients(self._context.experiment) is None:
             on_the_way = (self.origin.base, self.origin.pruned)
             if all(self._ledger.peek(each) for each in on_the_way):
                 attribution = attribute.task(self._context, *on_the_way, self.origin.final, epsilon, self._device)

@@ -20,6 +20,7 @@ from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments
+from harness.workflow.gradient_sources import why_no_gradients
 from harness.workflow.stages import attack, clean, measure
 
 RESULT = "result.json"
@@ -102,7 +103,7 @@ def _doubles(engine: EngineManifest) -> list[str]:
 
 
 def _why_no_attack(context: Context, fragments: Fragments) -> str:
-    why = attack.why_no_gradients(context.experiment)
+    why = why_no_gradients(context.experiment)
     if why is None or fragments.clean is None:
         return _NOT_ASKED
     return f"{why}; 'harness eval --arms query,noise' asks the engine alone"

@@ -47,8 +47,8 @@ def undefended_falls(evidence: Evidence) -> Rule:
         rule,
         found <= _FALLEN,
         told,
-        "no less than the engine's, so that either the defence is worth nothing or the attack is weak, and other numbers "
-        "may be too high as well; try more steps, another attack or a larger epsilon, which must bring it down",
+        "no less than the engine's, so that either the defence is worth nothing or the attack is weak, and other "
+        "numbers may be too high as well; try more steps, another attack or a larger epsilon, which must bring it down",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -115,3 +116,15 @@ def digests(workspace: Path) -> dict[str, str]:
     """Return every artifact's digest but those of what holds times."""
     manifests = [path for path in workspace.rglob("manifest.json") if "measurement-" not in str(path)]
     return {str(path.parent.relative_to(workspace)): json.loads(path.read_text())["sha256"] for path in manifests}
+
+
+VOLATILE = ("created", "id", "command", "latency", "latency_reason", "memory", "energy", "device")
+
+
+def lasting(document: Document) -> Document:
+    """Return a document without what no two runs share."""
+    kept = {key: value for key, value in copy.deepcopy(document).items() if key not in VOLATILE}
+    for entry in kept["robustness"]:
+        for timed in (*entry["arms"].values(), *entry["steps"]):
+            del timed["seconds"]
+    return kept

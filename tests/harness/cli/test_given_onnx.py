@@ -126,7 +126,9 @@ def test_labels_give_accuracy_and_the_missing_gradients_a_reason(given: Given) -
     assert accuracy["flips"]["against"] == "float"
     assert document["robustness"] == []
     assert "gradients" in document["robustness_reason"]
-    assert "--attack noise" in document["robustness_reason"]
+    assert "'harness eval --arms query,noise' asks the engine alone" in document["robustness_reason"]
+    assert accuracy["repeatability"]["images"] == 100
+    assert (accuracy["repeatability"]["votes"], accuracy["repeatability"]["fault"]) == (1, None)
     assert document["latency"][0]["p50_ms"] > 0, "what was measured before joins"
 
 
@@ -134,19 +136,53 @@ def test_noise_asks_the_engine_alone(copied: Path, invoke: Invoke) -> None:
     arguments = ("--workspace", str(WORKSPACE), "--attack", "noise,pgd", "--epsilon", "0.02,0.25", "--json")
     document = only(invoke("eval", *arguments, "--precision", "int8"))
     assert [(entry["attack"], entry["epsilon"]) for entry in document["robustness"]] == [
-        ("noise", 0.02),
-        ("noise", 0.25),
+        ("noise+pgd", 0.02),
+        ("noise+pgd", 0.25),
     ]
     assert document["robustness_reason"] is None
     weak, strong = document["robustness"]
     clean = document["accuracy"]["clean"]["value"]
     assert weak["worst_case"]["value"] >= clean - 0.05
     assert strong["worst_case"]["value"] < clean - 0.1
-    assert strong["worst_case"]["value"] <= min(arm["value"] for arm in strong["arms"].values())
-    assert strong["arms"]["loop"]["value"] < strong["arms"]["transfer"]["value"], "ten draws find more than one"
-    assert strong["arms"]["loop"]["queries"] > strong["arms"]["transfer"]["queries"] > 0
-    assert strong["settings"] == {"draws": 10}
-    assert weak["warnings"] == [], "noise that turns nothing is no sign of masked gradients"
+    for entry in (weak, strong):
+        assert set(entry["arms"]) == {"noise"}
+        (step,) = entry["steps"]
+        assert (step["arm"], step["attack"], step["source"], step["settings"]) == (
+            "noise",
+            "noise",
+            None,
+            {"draws": 10},
+        )
+        assert step["turned"] == round(100 * (clean - entry["worst_case"]["value"]))
+        assert 2 * step["attacked"] <= step["queries"] == entry["arms"]["noise"]["queries"] <= 11 * step["attacked"]
+        assert entry["skipped"] == dict.fromkeys(("transfer", "loop"), "a given ONNX graph has no gradients")
+        assert (entry["gradients"], entry["attribution"], entry["minimal_norm"]) == (None, None, None)
+        assert entry["warnings"] == [], "noise that turns nothing is no sign of masked gradients"
+        unjudged = [rule["told"] for rule in entry["sanity"] if rule["held"] is None]
+        assert any("no model with gradients is at hand" in told for told in unjudged)
+
+
+def test_queries_and_noise_need_no_gradients_and_no_torch(copied: Path, tmp_path: Path) -> None:
+    asked = ("--arms", "transfer,query,noise", "--norm", "l2", "--epsilon", "0.2,1.5")
+    few = ("--set", "attack.square.queries=60", "--set", "attack.rays.queries=80")
+    env = without(TORCH, tmp_path / "blocked")
+    arguments = ("eval", "--workspace", str(WORKSPACE), "--precision", "int8", *asked, *few, "--json")
+    document = only(run(*arguments, cwd=copied, env=env))
+    weak, strong = document["robustness"]
+    assert [(entry["norm"], entry["epsilon"]) for entry in document["robustness"]] == [("l2", 0.2), ("l2", 1.5)]
+    for entry in (weak, strong):
+        assert [(step["arm"], step["attack"]) for step in entry["steps"]] == [
+            ("query", "square"),
+            ("query", "rays"),
+            ("noise", "noise"),
+        ]
+        assert entry["skipped"] == {"transfer": "a given ONNX graph has no gradients"}
+        by_scores, by_decisions, noise = entry["steps"]
+        assert by_decisions["attacked"] == by_scores["attacked"] - by_scores["turned"]
+        assert noise["attacked"] == by_scores["attacked"], "another arm starts afresh"
+    assert strong["worst_case"]["value"] < weak["worst_case"]["value"]
+    assert strong["arms"]["query"]["value"] < strong["arms"]["noise"]["value"]
+    assert [rule["held"] for rule in strong["sanity"] if rule["rule"] == "random noise finds least"] == [True]
 
 
 def test_a_second_build_makes_nothing(copied: Path, invoke: Invoke) -> None:

@@ -10,13 +10,12 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from .conftest import Finished
-from .processes import TINY, appears, digests, run, start
+from .processes import TINY, appears, digests, lasting, run, start
 
 pytestmark = pytest.mark.slow
 
@@ -119,18 +118,6 @@ def test_a_killed_harness_takes_its_measuring_process_with_it(tmp_path: Path) ->
     process.kill()
     process.communicate()
     worker.wait(timeout=5)
-
-
-VOLATILE = ("created", "id", "command", "latency", "latency_reason", "memory", "energy", "device")
-
-
-def lasting(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without what no two runs share."""
-    kept = {key: value for key, value in document.items() if key not in VOLATILE}
-    for entry in kept["robustness"]:
-        for arm in entry["arms"].values():
-            del arm["seconds"]
-    return kept
 
 
 def test_killed_at_random_moments_a_run_ends_in_the_same_document(finished: Finished, tmp_path: Path) -> None:

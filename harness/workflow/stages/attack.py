@@ -132,8 +132,7 @@ class _Protocol:
         np.savez_compressed(folder / OUTCOMES, **outcome.arrays())
         class_names = np.array(self._context.data.class_names)
         np.savez_compressed(folder / IMAGES, class_names=class_names, **outcome.pictures())
-        self._journal.close()
-        return {
+        made = {
             **outcome.to_json(),
             "attribution": self._attributed(outcome),
             "sanity": [asdict(rule) for rule in rules],
@@ -141,6 +140,8 @@ class _Protocol:
             "warnings": [rule.told for rule in rules if rule.held is False],
             "environment": environment().to_json(),
         }
+        self._journal.close()
+        return made
 
     def _sources(self) -> dict[str, Differentiable]:
         """Return the models with gradients that the engine was made from, its own function last."""

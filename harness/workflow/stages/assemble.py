@@ -133,13 +133,13 @@ def _clean_signs(decided: Artifact | None) -> list[str]:
 
 
 def _curve_signs(attacks: Sequence[Artifact]) -> list[str]:
-    """Return a sentence where robust accuracy rises with epsilon, as it cannot."""
+    """Return a sentence where robust accuracy rises with epsilon, as it cannot; one image may be chance."""
     by_radius = sorted(attacks, key=lambda each: each.manifest["settings"]["epsilon"])
     signs = []
     for smaller, larger in combinations(by_radius, 2):
         names = [(each.manifest["settings"]["attack"], each.manifest["settings"]["norm"]) for each in (smaller, larger)]
         before, after = (each.info("worst_case")["value"] for each in (smaller, larger))
-        if names[0] == names[1] and after > before:
+        if names[0] == names[1] and round((after - before) * larger.info("worst_case")["n"]) > 1:
             radii = [each.manifest["settings"]["epsilon"] for each in (smaller, larger)]
             signs.append(
                 f"{names[0][0]} leaves more images robust at epsilon {radii[1]:g} than at {radii[0]:g} ({after:.4f} "

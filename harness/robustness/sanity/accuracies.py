@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.robustness.decisions import UNDECIDED
+from harness.robustness.decisions import UNDECIDED, decide
 from harness.robustness.sanity.evidence import Evidence
 from harness.robustness.sanity.findings import Rule, judged, unjudged
 
 _FALLEN = 0.05
+_CHANGED = 0.01  # of decisions about clean images
 _ONE_LEVEL = 1 / 255
 
 
 def robust_at_most_clean(evidence: Evidence) -> Rule:
-    """Accuracy after each arm, over all images, is not above the clean one."""
+    """Accuracy after each arm, over all images, is not above the clean one; nor above the clean one asked for again.
+
+    The arms begin with the decisions of the clean pass: an engine that has changed since would lend them its own.
+    """
     rule = "attacks do not raise accuracy"
     if not evidence.outcomes:
         return unjudged(rule, "no arm ran")
-    labels = evidence.engagement.split.labels
-    clean = float((evidence.engagement.clean_decisions == labels).mean())
+    labels, decided = evidence.engagement.split.labels, evidence.engagement.clean_decisions
+    again = decide(evidence.clean_scores)
+    clean, now = float((decided == labels).mean()), float((again == labels).mean())
     after = {name: float((arm.decisions == labels).mean()) for name, arm in evidence.outcomes.items()}
-    highest = max(after, key=lambda name: after[name])
+    highest, changed = max(after, key=lambda name: after[name]), int((again != decided).sum())
     return judged(
         rule,
-        after[highest] <= clean,
-        f"accuracy is {clean:.2%} when clean and {after[highest]:.2%} after the arm {highest}",
-        "images that were wrong became right, so that the two were not decided by the same engine on the same images; "
-        "evaluate again, and measure whether the engine decides alike every time",
+        after[highest] <= min(clean, now) and changed <= max(1, _CHANGED * len(labels)),
+        f"accuracy is {clean:.2%} when clean, {now:.2%} with {changed} other decisions when asked again after the "
+        f"attacks, and {after[highest]:.2%} after the arm {highest}",
+        "the numbers are not of one engine on the same images, as where it, the number of threads or the machine "
+        "changed in between; evaluate again with --again, and measure whether the engine decides alike every time",
     )
 
 

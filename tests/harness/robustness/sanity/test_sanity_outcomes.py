@@ -143,6 +143,19 @@ def test_accuracy_that_rises_under_attack_is_told() -> None:
     assert "100.00% after the arm loop" in found.told
 
 
+def test_an_engine_that_changed_since_its_clean_pass_is_told() -> None:
+    rule = "attacks do not raise accuracy"
+    rolled = sound().clean_scores.copy()
+    rolled[:3] = np.roll(rolled[:3], 1, axis=1)
+    found = ruled(replace(sound(), clean_scores=rolled))[rule]
+    assert found.held is False
+    assert "with 3 other decisions" in found.told
+    rolled[1:3] = sound().clean_scores[1:3]
+    assert ruled(replace(sound(), clean_scores=rolled))[rule].held is True, "one image may lie on the boundary"
+    broken = np.zeros_like(rolled)
+    assert ruled(replace(sound(), clean_scores=broken))[rule].held is False
+
+
 def test_an_engine_that_wavers_is_told() -> None:
     rule = "the final pass decides as the attack saw it"
     found = after(noise=ArmView(sound().outcomes["noise"].decisions, 3))[rule]

@@ -95,4 +95,6 @@ def _thinned(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _class_name(names: tuple[str, ...], number: int) -> str:
+    if number < 0:
+        return "none: scores not finite"
     return names[number] if 0 <= number < len(names) else f"class {number}"

@@ -86,6 +86,11 @@ def test_the_difference_is_multiplied_by_a_factor_that_is_told(change: float, fa
     assert not second.fooled
 
 
+def test_scores_that_are_not_finite_are_no_class() -> None:
+    undecided = dataclasses.replace(images(0.1), adversarial_decisions=np.array([-1, -1]))
+    assert pictures(undecided, 10**6)[0].adversarial_decision == "none: scores not finite"
+
+
 def test_no_more_pictures_than_the_budget_holds() -> None:
     assert len(pictures(images(0.1), 10**6)) == 2
     assert pictures(images(0.1), 100) == ()

@@ -49,7 +49,8 @@ class MinimalNorm:
     """How little it takes to fool the engine.
 
     Attributes:
-        median: of the smallest change seen, over the images that are right when clean; None with a reason.
+        median: of the smallest change seen, over the images that are right when clean; None with a reason. What a
+            search did not find may be smaller still.
         n: images that are right when clean.
         turned: images of which any change was seen to fool the engine, in the ball or outside.
         reason: why there is no median.
@@ -81,8 +82,18 @@ def worst_case(labels: Labels, clean_decisions: Labels, arms: Sequence[Decided])
     )
 
 
-def minimal_norm(labels: Labels, clean_decisions: Labels, arms: Sequence[Decided]) -> MinimalNorm:
-    """Return the median of the smallest changes that any arm saw fool the engine; arguments as above."""
+def minimal_norm(
+    labels: Labels, clean_decisions: Labels, arms: Sequence[Decided], sought: npt.NDArray[np.bool_] | None = None
+) -> MinimalNorm:
+    """Return the median of the smallest changes that any arm saw fool the engine.
+
+    Args:
+        labels: int64 (n,).
+        clean_decisions: the engine's, int64 (n,).
+        arms: at least one, over the same images.
+        sought: bool (n,), images whose smallest change an attack looked for; by default all. Of the others it is only
+            known that what another attack did, mostly going to the ball's surface, was enough.
+    """
     right = clean_decisions == labels
     smallest = np.min([arm.distances for arm in arms], axis=0)[right]
     turned, n = int(np.isfinite(smallest).sum()), len(smallest)
@@ -90,4 +101,12 @@ def minimal_norm(labels: Labels, clean_decisions: Labels, arms: Sequence[Decided
         return MinimalNorm(None, 0, 0, "the engine gets no image right when clean")
     if 2 * turned <= n:
         return MinimalNorm(None, n, turned, f"{n - turned} of {n} images were never turned, so the median is unknown")
-    return MinimalNorm(float(np.median(smallest)), n, turned, None)
+    median, middle = float(np.median(smallest)), np.sort(smallest)[(n - 1) // 2]
+    unsought = np.zeros(n, np.bool_) if sought is None else ~sought[right]
+    if (smallest[unsought] >= middle).any():
+        reason = (
+            f"{int(unsought.sum())} of {n} images were turned by attacks that do not look for the smallest change, so "
+            f"the median is only known to be at most {median:.4g}: ask for the one that does alone, or name it first"
+        )
+        return MinimalNorm(None, n, turned, reason)
+    return MinimalNorm(median, n, turned, None)

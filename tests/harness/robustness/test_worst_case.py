@@ -116,6 +116,19 @@ def test_too_few_turned_images_leave_no_median_and_a_reason() -> None:
     assert found.reason == "the engine gets no image right when clean"
 
 
+def test_what_another_attack_happened_to_need_is_no_smallest_change() -> None:
+    arms = [at(0.1, 0.1, 0.3, 0.4)]
+    few = minimal_norm(RIGHT, RIGHT, arms, np.array([False, True, True, True]))
+    assert (few.median, few.n, few.turned) == (None, 4, 4)
+    assert "1 of 4 images" in str(few.reason)
+    assert "at most 0.2" in str(few.reason)
+    # Below the middle it does not matter how much smaller it could have been.
+    arms = [at(0.1, 0.2, 0.3, 0.4)]
+    assert minimal_norm(RIGHT, RIGHT, arms, np.array([False, True, True, True])).median == pytest.approx(0.25)
+    wrong = np.array([1, 0, 0, 0])
+    assert minimal_norm(RIGHT, wrong, arms, np.array([False, True, True, True])).median == pytest.approx(0.3)
+
+
 @given(st.data(), st.integers(1, 9), st.integers(1, 3))
 def test_the_smallest_change_is_a_median_and_more_arms_never_raise_it(data: st.DataObject, n: int, count: int) -> None:
     a_distance = st.one_of(st.floats(0, 1, width=32), st.just(math.inf))

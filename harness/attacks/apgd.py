@@ -85,6 +85,8 @@ class APGDDLR(APGD):
     """Auto-PGD on the difference of logits ratio; with two classes, on the margin."""
 
     name: ClassVar[str] = "apgd-dlr"
+    needed_classes: ClassVar[int] = 3
+    scale_free: ClassVar[bool] = True
 
     def losses(self, logits: Tensor, aims: Tensor) -> Tensor:
         """Return the difference of logits ratio; see `APGD.losses`."""
@@ -101,6 +103,8 @@ class APGDT(APGD):
     """
 
     name: ClassVar[str] = "apgd-t"
+    needed_classes: ClassVar[int] = 4
+    scale_free: ClassVar[bool] = True
 
     targets: int = 9
 

@@ -29,10 +29,16 @@ class Attack(ABC):
     Attributes:
         name: in the experiment file.
         needs_gradient: whether it needs a differentiable model.
+        needed_classes: with fewer, its loss is the plain margin, which depends on the logits' scale.
+        scale_free: whether its loss does not depend on the logits' scale, so that saturated ones hide nothing.
+        seeks_nearest: whether it looks for the smallest change, in the ball or outside.
     """
 
     name: ClassVar[str]
     needs_gradient: ClassVar[bool] = True
+    needed_classes: ClassVar[int] = 2
+    scale_free: ClassVar[bool] = False
+    seeks_nearest: ClassVar[bool] = False
 
     def __call__(
         self,
@@ -84,7 +90,11 @@ class Attack(ABC):
 
     @abstractmethod
     def run(self, target: Target, images: Tensor, labels: Tensor, ball: Ball, image_ids: Tensor, seed: int) -> Tensor:
-        """Attack a batch of at least one image whose arguments were checked; see `__call__`."""
+        """Attack a batch of at least one image whose arguments were checked; see `__call__`.
+
+        It asks `target.look` about every point that counts, with the points' rows in this batch, moves what fooled the
+        target no further, and says of each run's last points that they are.
+        """
 
 
 class BlackBox(ABC):

@@ -41,6 +41,7 @@ class FABT(Attack):
     """
 
     name: ClassVar[str] = "fab-t"
+    seeks_nearest: ClassVar[bool] = True
 
     steps: int = 100
     restarts: int = 1
@@ -171,10 +172,10 @@ class _Walk:
     def _end(self) -> _Nearest:
         """Return the nearest successes; of the other images what came nearest, shown to the target inside the ball."""
         end, crossing = self._success, self._crossing
-        left = ~end.fooled & crossing.distances.isfinite()
+        left = ~end.fooled
         if left.any():
-            drawn = self._ball.project(crossing.images[left], self._images[left])
-            end.images[left] = drawn
+            end.images[left] = self._ball.project(crossing.images[left], self._images[left])
             end.distances[left] = crossing.distances[left]
-            end.fooled[left] = self._target.look(drawn, self._aims[left, 0], self._rows[left], last=True)[1]
+            labels, rows = self._aims[left, 0], self._rows[left]
+            end.fooled[left] = self._target.look(end.images[left], labels, rows, last=True)[1]
         return end

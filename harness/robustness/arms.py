@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.attacks.attack import Attack, BlackBox
+from harness.attacks.black_box.projection import TOLERANCE, distances
 from harness.data.dataset import Images, Labels
 from harness.robustness.decisions import decide
 from harness.robustness.engagement import Engagement, EngineVictim
@@ -79,6 +80,7 @@ def attack_batch(engagement: Engagement, step: Step, rows: Labels) -> BatchOutco
     victim = EngineVictim(engagement, rows)
     adversarial = _adversarial(engagement, step, rows, victim)
     claimed = victim.claimed.copy()
+    _check_ball(engagement, adversarial, rows)
     decisions = decide(victim.scores(adversarial, np.arange(len(rows))))
     still = decisions == engagement.split.labels[rows]
     return BatchOutcome(rows, adversarial, decisions, victim.distances, victim.queries, int((claimed & still).sum()))
@@ -98,6 +100,13 @@ def _adversarial(engagement: Engagement, step: Step, rows: Labels, victim: Engin
     )
     found = step.attack(target, pixels, classes, image_ids=ids, **settings)
     return np.ascontiguousarray(found.cpu().numpy())
+
+
+def _check_ball(engagement: Engagement, adversarial: Images, rows: Labels) -> None:
+    """Fail where an attack left the ball: what it found would not count, and would be counted."""
+    far = distances(adversarial, engagement.split.images[rows], engagement.norm).max()
+    if not (far <= engagement.epsilon + TOLERANCE and adversarial.min() >= 0.0 and adversarial.max() <= 1.0):
+        raise RuntimeError(f"an attack went {far} from its images, and the ball's radius is {engagement.epsilon}")
 
 
 def _target(engagement: Engagement, step: Step, victim: EngineVictim) -> Target:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.attacks.ball import Norm
+from harness.attacks.black_box.projection import TOLERANCE, distances
 from harness.attacks.victim import Victim, fooled
 from harness.data.dataset import Images, Labels, Split
 from harness.robustness.decisions import Scores
@@ -82,7 +83,6 @@ class EngineVictim(Victim):
         return found
 
     def _note(self, images: Images, rows: Labels) -> None:
-        change = (images - self._images[rows]).reshape(len(images), -1)
-        distances = np.abs(change).max(axis=1) if self._norm == "linf" else np.sqrt((change**2).sum(axis=1))
-        np.minimum.at(self.distances, rows, distances)
-        self.claimed[rows[distances <= self._epsilon * (1 + 1e-5)]] = True
+        away = distances(images, self._images[rows], self._norm)
+        np.minimum.at(self.distances, rows, away.astype(np.float32))
+        self.claimed[rows[away <= self._epsilon + TOLERANCE]] = True

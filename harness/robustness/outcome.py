@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.attacks.attack import Attack
 from harness.attacks.registry import settings_of
 from harness.data.dataset import Images, Labels, Split
 from harness.robustness.intervals import Share, share
@@ -16,7 +17,6 @@ from harness.robustness.protocol import SHOWN, ArmOutcome, StepOutcome
 from harness.robustness.worst_case import WorstCase, minimal_norm, worst_case
 
 _RULE = f"the first {SHOWN} images of the test split that any arm turned, each as the first arm that did turned it"
-_SEEKS_NEAREST = "fab-t"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Return the numbers, as JSON values."""
         told = self._worst_case
-        nearest = any(step.attack.name == _SEEKS_NEAREST for step in self.planned.steps)
+        nearest = any(isinstance(step.attack, Attack) and step.attack.seeks_nearest for step in self.planned.steps)
         return {
             "worst_case": asdict(told.robust),
             "arms": {
@@ -82,8 +82,13 @@ class Outcome:
             "rule": np.array(_RULE),
         }
 
-    def under(self, attack: str) -> tuple[Share, Share]:
-        """Return clean accuracy, and the share that is right when clean and that no step with this attack turned."""
+    def under(self, attack: str) -> tuple[Share, Share] | None:
+        """Return clean accuracy, and the share that is right when clean and that no step with this attack turned.
+
+        None where no step ran it.
+        """
+        if all(step.attack.name != attack for step in self.planned.steps):
+            return None
         right = self.clean_decisions == self.split.labels
         turned = np.zeros_like(right)
         for step in (step for arm in self.arms for step in arm.steps if step.step.attack.name == attack):

@@ -30,11 +30,6 @@ class Plan:
     steps: tuple[Step, ...]
     skipped: dict[str, str]
 
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The arms that run, in order."""
-        return tuple(dict.fromkeys(step.arm for step in self.steps))
-
 
 def plan(
     arms: Sequence[str],

@@ -14,7 +14,7 @@ from harness.workflow.gradient_sources import gradient_sources
 from harness.workflow.stages.clean import evaluated
 
 if TYPE_CHECKING:
-    from harness.robustness.recorded import RecordedImages
+    from harness.robustness.recorded_images.replay import RecordedImages
     from harness.workflow.experiment import Experiment
 
 
@@ -50,7 +50,7 @@ def make(context: Context, final: Artifact, file: Path) -> str:
     Raises:
         InputError: neither gets any image right.
     """
-    from harness.robustness.recorded_file import write
+    from harness.robustness.recorded_images.file import write
 
     recorded = _recorded(context, final)
     file_bytes = write(file, recorded)
@@ -65,11 +65,11 @@ def check_fits(context: Context, engine: Artifact) -> None:
     """Refuse attack images that are not of this engine's model and of this evaluation.
 
     Raises:
-        InputError: see `harness.robustness.recorded_fit`.
+        InputError: see `harness.robustness.recorded_images.fit`.
     """
     from harness.data.registry import MAX_FILES_READ
-    from harness.robustness.recorded_fit import Evaluated
-    from harness.robustness.recorded_fit import check_fits as check
+    from harness.robustness.recorded_images.fit import Evaluated
+    from harness.robustness.recorded_images.fit import check_fits as check
 
     replayed, asked = context.attack_images, context.experiment.eval
     if replayed is None:
@@ -96,8 +96,8 @@ def _along_gradients(experiment: Experiment) -> tuple[Any, ...]:
 
 def _recorded(context: Context, final: Artifact) -> RecordedImages:
     from harness.robustness.batch_size import for_gradients
-    from harness.robustness.recorded import RecordedImages
-    from harness.robustness.recorder import Recording
+    from harness.robustness.recorded_images.recording import Recording
+    from harness.robustness.recorded_images.replay import RecordedImages
 
     asked, split = context.experiment.eval, evaluated(context)
     sources = gradient_sources(context, final, ("float", "twin"))

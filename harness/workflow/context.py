@@ -16,7 +16,7 @@ from harness.workflow.artifact import ExternalInput
 if TYPE_CHECKING:
     from harness.data.dataset import DataSet, Source
     from harness.progress import Progress
-    from harness.robustness.recorded import Recorded
+    from harness.robustness.recorded_images.replay import Recorded
     from harness.workflow.experiment import Experiment
 
 
@@ -81,7 +81,7 @@ class Context:
         """The attack that shows the adversarial images of the file in `eval.attack_images`; read on first use."""
         if self.experiment.eval.attack_images is None:
             return None
-        from harness.robustness.recorded_file import replay
+        from harness.robustness.recorded_images.file import replay
 
         return replay(Path(self.experiment.eval.attack_images))
 

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.attacks.ball import Ball
+from harness.attacks.ball import Ball, Norm
 
 Array = npt.NDArray[Any]
 
+TOLERANCE = 1e-6
+"""What roundings may put an image beyond its ball, in units of the pixel range."""
+
+_CHUNK = 1000  # images at a time: in float64 many large ones would not fit
 _WITHIN = np.float32(1 - 2.0**-20)  # of the radius: what the sums of an L2 norm in float32 may be off by
 
 
@@ -60,4 +64,14 @@ def squared_lengths(change: Array) -> Array:
     """Return the sum of squares of each image's change, float32, shape (n,)."""
     rows = np.einsum("...i,...i->...", change, change)  # one sum over all in float32 would be far off
     found: Array = rows.sum(axis=tuple(range(1, rows.ndim)))
+    return found
+
+
+def distances(versions: Array, originals: Array, norm: Norm) -> npt.NDArray[np.float64]:
+    """Return how far each version lies from its original, float64 (k,), in units of the pixel range."""
+    found = np.empty(len(versions), np.float64)
+    for start in range(0, len(versions), _CHUNK):
+        these = slice(start, start + _CHUNK)
+        change = (versions[these].astype(np.float64) - originals[these]).reshape(len(versions[these]), -1)
+        found[these] = np.abs(change).max(axis=1) if norm == "linf" else np.sqrt((change**2).sum(axis=1))
     return found

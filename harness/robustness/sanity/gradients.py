@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.attacks.apgd import APGDDLR, APGDT
 from harness.robustness.sanity.evidence import ALONG_GRADIENTS, Evidence
 from harness.robustness.sanity.findings import Rule, judged, unjudged
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 Mask = npt.NDArray[np.bool_]
 
 _SURE = 0.02  # of the probe
-_SCALE_FREE = {APGDDLR.name, APGDT.name}
 
 
 def gradients_are_alive(evidence: Evidence) -> Rule:
@@ -46,7 +44,7 @@ def gradients_are_alive(evidence: Evidence) -> Rule:
     seen = f"the cross-entropy or its gradient is exactly zero for {int(vanished.sum())} of {n} images"
     if standing.any():
         seen += f", and no attack along gradients turned {int(standing.sum())} of these"
-    scale_free = [attack.name for attack in evidence.attacks if attack.name in _SCALE_FREE]
+    scale_free = [attack.name for attack in evidence.attacks if attack.scale_free]
     if standing.sum() > allowed and scale_free and (_dead(evidence, dlr)[0] & standing).sum() <= allowed:
         return judged(
             rule, True, f"{seen}, but {' and '.join(scale_free)} climbs a loss that does not vanish there", ""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.attacks.apgd import APGDDLR, APGDT
 from harness.robustness.decisions import Scores
 from harness.robustness.sanity.asking import source_logits
 from harness.robustness.sanity.evidence import Evidence
 from harness.robustness.sanity.findings import Rule, judged, unjudged
 
 _ROUNDINGS = 0.01  # of a sum of probabilities in half precision
-_NEEDED = {APGDDLR.name: 3, APGDT.name: 4}
 
 
 def scores_are_logits(evidence: Evidence) -> Rule:
@@ -46,7 +44,7 @@ def enough_classes(evidence: Evidence) -> Rule:
     """The difference of logits ratio has the classes that it divides by."""
     rule = "the loss has enough classes"
     classes = evidence.clean_scores.shape[1]
-    lacking = [attack.name for attack in evidence.attacks if classes < _NEEDED.get(attack.name, 2)]
+    lacking = [attack.name for attack in evidence.attacks if classes < attack.needed_classes]
     return judged(
         rule,
         not lacking,

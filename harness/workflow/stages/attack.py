@@ -179,12 +179,14 @@ class _Protocol:
         return stages.get(BASE)
 
     def _attributed(self, outcome: Outcome) -> dict[str, Any] | None:
-        """Return the models on the way and, as the last, the engine under the same attack."""
+        """Return the models on the way and, as the last, the engine under the same attack, where an arm ran it."""
         if self._attribution is None:
             return None
         name = self._attribution.info("attack")
-        clean, robust = (asdict(found) for found in outcome.under(name))
-        stages = [*self._attribution.info("stages"), {"stage": "engine", "clean": clean, "robust": robust}]
+        stages = list(self._attribution.info("stages"))
+        if (found := outcome.under(name)) is not None:
+            clean, robust = found
+            stages.append({"stage": "engine", "clean": asdict(clean), "robust": asdict(robust)})
         return {"attack": name, "stages": stages}
 
 

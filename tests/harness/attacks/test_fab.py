@@ -214,12 +214,14 @@ def test_restarts_begin_half_of_epsilon_away_and_walks_at_the_image(norm: Norm) 
     labels = torch.zeros(3, dtype=torch.int64)
     shown = Shown(lambda images: torch.stack([1 + images.sum((1, 2, 3)) * 0, images.sum((1, 2, 3)) * 0], 1))
     attacked(FABT(steps=1, restarts=3), shown, images, labels, epsilon=0.1, norm=norm)
-    asked = shown.images[3:]  # behind the check, the clean look and the targets': a gradient and a look for each walk
-    starts = [distances(each, images, norm) for each in asked[::2]]
+    asked = shown.images[
+        3:
+    ]  # behind the check, the clean look and the targets': a gradient and two looks for each walk
+    starts = [distances(each, images, norm) for each in asked[::3]]
     assert len(starts) == 3
     assert starts[0].max() == 0
     assert torch.cat(starts[1:]).numpy() == pytest.approx(0.05, rel=1e-4)
-    assert (asked[2] - asked[4]).abs().max() > 0.01
+    assert (asked[3] - asked[6]).abs().max() > 0.01
 
 
 def test_a_constant_model_leaves_images_as_they_are() -> None:

@@ -18,6 +18,7 @@ from harness.attacks.differentiable import Differentiable
 from harness.data.dataset import Images, Split
 from harness.robustness.arms import Step, attack_batch
 from harness.robustness.decisions import UNDECIDED, Scores, decide, decisions_of
+from harness.robustness.engagement import EngineVictim
 
 from .tiny_engines import EPSILON, Counted, Moved, brightness, engaged, grey
 
@@ -97,11 +98,30 @@ def test_what_fools_outside_the_ball_is_a_distance_and_no_success() -> None:
 
 def test_distances_are_of_the_balls_own_norm() -> None:
     split = grey([0.45, 0.3])
-    engagement = engaged(Counted(brightness()), split, norm="l2", epsilon=0.2)
+    engagement = engaged(Counted(brightness()), split, norm="l2", epsilon=0.6)
     found = attack_batch(engagement, Step("query", Moved(0.25), None), engagement.right)
     assert found.distances == pytest.approx([0.5, 0.5]), "four values by 0.25"
     nearer = attack_batch(engagement, Step("query", Moved(0.08), None), engagement.right)
     assert nearer.distances == pytest.approx([0.16, np.inf])
+
+
+def test_an_attack_that_leaves_the_ball_is_a_bug_and_no_success() -> None:
+    engagement = engaged(Counted(brightness()), grey([0.45, 0.3]), norm="l2", epsilon=0.49)
+    with pytest.raises(RuntimeError, match=r"went 0\.5 from its images"):
+        attack_batch(engagement, Step("query", Moved(0.25), None), engagement.right)
+
+
+def test_the_smallest_change_counts_whenever_it_was_shown() -> None:
+    engagement = engaged(brightness(), grey([0.1, 0.45]))
+    victim = EngineVictim(engagement, np.array([1]))
+    for change in (0.2, 0.04, 0.08, 0.3):
+        victim.scores(engagement.split.images[[1]] + np.float32(change), np.array([0]))
+    assert victim.distances == pytest.approx([0.08]), "0.04 did not fool it"
+    both = engagement.split.images[[1, 1]] + np.array([0.07, 0.09], np.float32)[:, None, None, None]
+    victim.scores(both, np.array([0, 0]))
+    assert victim.distances == pytest.approx([0.07])
+    assert victim.claimed.tolist() == [True]
+    assert victim.queries == 6
 
 
 def test_the_final_pass_decides_whatever_the_attack_claims() -> None:

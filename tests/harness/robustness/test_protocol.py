@@ -55,6 +55,14 @@ def test_distances_are_the_smallest_of_an_arms_steps() -> None:
     assert query.decisions.tolist() == [1, 1, 0, 0]
 
 
+def test_a_later_step_that_needs_more_changes_no_distance() -> None:
+    steps: list[tuple[str, BlackBox]] = [("query", Moved(amount, returned=0.0)) for amount in (0.2, 0.3, 0.15)]
+    (query,) = told(engaged(brightness(), grey([0.4, 0.25])), *steps[:2])
+    assert query.distances == pytest.approx([0.2, 0.3])
+    (query,) = told(engaged(brightness(), grey([0.4, 0.25])), *steps)
+    assert query.distances == pytest.approx([0.15, 0.3])
+
+
 @pytest.mark.parametrize("batch", [3, 7, 40])
 def test_the_first_eight_that_were_turned_are_shown_in_the_splits_order(batch: int) -> None:
     values = np.tile([0.2, 0.45, 0.8, 0.41], 10)

@@ -14,10 +14,11 @@ from contracts.errors import InputError
 from harness.compression.traced import traced
 from harness.compression.twin import Twin
 from harness.data.dataset import Split
+from harness.devices.half_precision import has_bfloat16
 from harness.progress import Silent
 from harness.training import loop
 from harness.training.loop import train
-from harness.training.mixed_precision import autocast, has_bfloat16
+from harness.training.mixed_precision import autocast
 from harness.training.recipe import Method, Recipe
 
 METHODS: tuple[Method, ...] = ("standard", "n-fgsm", "pgd")

@@ -12,13 +12,13 @@ import torch
 
 from harness.attacks.apgd import APGD
 from harness.attacks.ball import Ball, Norm
+from harness.attacks.black_box.projection import TOLERANCE, distances
 from harness.attacks.differentiable import Differentiable
 from harness.attacks.pgd import PGD
 from harness.progress import Silent
-from harness.robustness.recorded import FINAL, TOLERANCE, distances
-from harness.robustness.recorder import Recorder, Recording
-
-from .tiny_models import sources, split_of
+from harness.robustness.recorded_images.recording import Recorder, Recording
+from harness.robustness.recorded_images.replay import FINAL
+from tests.harness.robustness.tiny_models import sources, split_of
 
 Array = npt.NDArray[Any]
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from contracts.errors import InputError
 from harness.attacks.ball import Norm
+from harness.attacks.black_box.projection import TOLERANCE, distances
 from harness.data.dataset import Split
-from harness.robustness.recorded import TOLERANCE, RecordedImages, distances
+from harness.robustness.recorded_images.replay import RecordedImages
 
 
 @dataclass(frozen=True)

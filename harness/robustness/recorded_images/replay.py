@@ -20,11 +20,6 @@ Array = npt.NDArray[Any]
 FINAL = -1
 """The iterate of the image that an attack returned."""
 
-TOLERANCE = 1e-6
-"""What roundings may put an image beyond its ball, in units of the pixel range."""
-
-_CHUNK = 1000
-
 
 @dataclass(frozen=True)
 class RecordedImages:
@@ -115,16 +110,6 @@ class Recorded(BlackBox):
             turn += 1
             left = left[~won & (first[left] + turn < end[left])]
         return found
-
-
-def distances(versions: Images, originals: Images, norm: Norm) -> npt.NDArray[np.float64]:
-    """Return how far each version lies from its original, float64 (k,), in units of the pixel range."""
-    found = np.empty(len(versions), np.float64)
-    for start in range(0, len(versions), _CHUNK):
-        these = slice(start, start + _CHUNK)
-        change = (versions[these].astype(np.float64) - originals[these]).reshape(len(versions[these]), -1)
-        found[these] = np.abs(change).max(axis=1) if norm == "linf" else np.sqrt((change**2).sum(axis=1))
-    return found
 
 
 def _leads(scores: Array) -> Array:

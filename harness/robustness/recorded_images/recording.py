@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from harness.attacks.attack import Attack
 from harness.attacks.ball import Ball, Norm
+from harness.attacks.black_box.projection import TOLERANCE, distances
 from harness.attacks.victim import Victim
 from harness.data.dataset import Images, Labels, Split
 from harness.progress import Progress
 from harness.robustness.arms import SHOWN_EVERY
 from harness.robustness.decisions import decide
-from harness.robustness.recorded import FINAL, TOLERANCE, distances
+from harness.robustness.recorded_images.replay import FINAL
 from harness.robustness.sanity.asking import source_logits
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from contracts.errors import InputError
 from contracts.files import canonical_json, sha256_file, whole_file
 from harness import __version__
 from harness.attacks.ball import check_radius
-from harness.robustness.recorded import Recorded, RecordedImages
+from harness.robustness.recorded_images.replay import Recorded, RecordedImages
 
 FORMAT = "harness attack images"
 VERSION = 1

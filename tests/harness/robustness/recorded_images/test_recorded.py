@@ -17,9 +17,9 @@ from harness.attacks.victim import Victim
 from harness.data.dataset import Split
 from harness.robustness.arms import TRANSFER
 from harness.robustness.plan import FILE, plan
-from harness.robustness.recorded import FINAL, Recorded, RecordedImages
-from harness.robustness.recorded_file import read, replay, write
-from harness.robustness.recorded_fit import Evaluated, check_fits
+from harness.robustness.recorded_images.file import read, replay, write
+from harness.robustness.recorded_images.fit import Evaluated, check_fits
+from harness.robustness.recorded_images.replay import FINAL, Recorded, RecordedImages
 
 pytestmark = pytest.mark.core
 

@@ -82,7 +82,12 @@ Backends = Annotated[
 Precisions = Annotated[tuple[Annotated[Precision, _among("precision", PRECISIONS)], ...], _LISTED, _DISTINCT]
 Attacks = Annotated[tuple[Annotated[str, _among("attack", (*attacks.NAMES, *attacks.SETS))], ...], _LISTED, _DISTINCT]
 Epsilons = Annotated[tuple[Positive, ...], _LISTED, _DISTINCT]
-Arms = Annotated[tuple[Annotated[str, _among("arm", ARMS)], ...], _LISTED, _DISTINCT]
+Arms = Annotated[
+    tuple[Annotated[str, _among("arm", ARMS)], ...],
+    _LISTED,
+    _DISTINCT,
+    AfterValidator(lambda arms: tuple(sorted(arms, key=ARMS.index))),  # they run in this order whatever was asked
+]
 KeepFloat = Annotated[
     Literal["auto"] | tuple[str, ...], BeforeValidator(_listed_unless_auto), AfterValidator(_in_order)
 ]

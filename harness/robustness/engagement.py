@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.attacks.ball import Norm
-from harness.attacks.black_box.projection import TOLERANCE, distances
+from harness.attacks.black_box.projection import distances
 from harness.attacks.victim import Victim, fooled
 from harness.data.dataset import Images, Labels, Split
 from harness.robustness.decisions import Scores
 
 if TYPE_CHECKING:
     from harness.attacks.differentiable import Differentiable
+
+_ROUNDING = 1e-7  # of a value moved by epsilon: what lies farther out no attack would return
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class EngineVictim(Victim):
     """The engine as attacks see it while they work on one batch; it takes notes.
 
     Attributes:
-        queries: images that it was shown.
+        queries: images that it was shown; one that it decides about by majority counts once.
         claimed: bool (m,): the batch's images of which a version in the ball was seen to fool it.
         distances: float32 (m,): the smallest change seen to fool it, in or out of the ball; infinite where none did.
     """
@@ -74,9 +76,9 @@ class EngineVictim(Victim):
         self.distances = np.full(len(rows), np.inf, np.float32)
 
     def scores(self, images: Images, rows: Labels) -> Scores:
-        """Return the engine's scores; see `Victim`."""
+        """Return the engine's scores, no view of its output buffer; see `Victim`."""
         self.queries += len(images)
-        found = self._infer(images)
+        found = np.array(self._infer(images), np.float32)
         won = fooled(found, self._labels[rows])
         if won.any():
             self._note(images[won], rows[won])
@@ -85,4 +87,4 @@ class EngineVictim(Victim):
     def _note(self, images: Images, rows: Labels) -> None:
         away = distances(images, self._images[rows], self._norm)
         np.minimum.at(self.distances, rows, away.astype(np.float32))
-        self.claimed[rows[away <= self._epsilon + TOLERANCE]] = True
+        self.claimed[rows[away <= self._epsilon + _ROUNDING]] = True

@@ -111,6 +111,13 @@ def test_an_attack_that_leaves_the_ball_is_a_bug_and_no_success() -> None:
         attack_batch(engagement, Step("query", Moved(0.25), None), engagement.right)
 
 
+def test_an_attack_never_gets_the_engines_own_buffer() -> None:
+    buffer = np.array([[0, 1]], np.float32)
+    victim = EngineVictim(engaged(lambda _: buffer, grey([0.6]), clean=np.array([1])), np.array([0]))
+    victim.scores(grey([0.6]).images, np.array([0]))[:] = 7
+    assert buffer.tolist() == [[0, 1]]
+
+
 def test_the_smallest_change_counts_whenever_it_was_shown() -> None:
     engagement = engaged(brightness(), grey([0.1, 0.45]))
     victim = EngineVictim(engagement, np.array([1]))

@@ -11,6 +11,7 @@ import numpy as np
 from harness.attacks.attack import Attack
 from harness.attacks.registry import settings_of
 from harness.data.dataset import Images, Labels, Split
+from harness.robustness.arms import Step
 from harness.robustness.intervals import Share, share
 from harness.robustness.plan import Plan
 from harness.robustness.protocol import SHOWN, ArmOutcome, StepOutcome
@@ -38,7 +39,6 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Return the numbers, as JSON values."""
         told = self._worst_case
-        nearest = any(isinstance(step.attack, Attack) and step.attack.seeks_nearest for step in self.planned.steps)
         return {
             "worst_case": asdict(told.robust),
             "arms": {
@@ -52,10 +52,22 @@ class Outcome:
             },
             "steps": [_told(step) for arm in self.arms for step in arm.steps],
             "skipped": self.planned.skipped,
-            "minimal_norm": asdict(minimal_norm(self.split.labels, self.clean_decisions, self.arms))
-            if nearest
-            else None,
+            "minimal_norm": self._minimal_norm(),
         }
+
+    def _minimal_norm(self) -> dict[str, Any] | None:
+        """Return the median of the smallest changes, where an attack looked for them."""
+        if not any(_seeks_nearest(step) for step in self.planned.steps):
+            return None
+        right = self.clean_decisions == self.split.labels
+        sought = np.zeros_like(right)
+        for arm in self.arms:
+            standing = right.copy()
+            for step in arm.steps:
+                if _seeks_nearest(step.step):
+                    sought |= standing
+                standing[step.turned] = False
+        return asdict(minimal_norm(self.split.labels, self.clean_decisions, self.arms, sought))
 
     def arrays(self) -> dict[str, Any]:
         """Return every decision and the smallest changes by arm, and which arm won, each of shape (n,)."""
@@ -98,6 +110,10 @@ class Outcome:
     @cached_property
     def _worst_case(self) -> WorstCase:
         return worst_case(self.split.labels, self.clean_decisions, self.arms)
+
+
+def _seeks_nearest(step: Step) -> bool:
+    return isinstance(step.attack, Attack) and step.attack.seeks_nearest
 
 
 def _told(outcome: StepOutcome) -> dict[str, Any]:

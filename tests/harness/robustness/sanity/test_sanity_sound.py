@@ -56,11 +56,9 @@ def test_without_gradients_what_needs_them_is_not_judged() -> None:
 
 
 def test_an_engine_that_gets_nothing_right_is_told() -> None:
-    split = digit_images()
-    wrong = replace(split, labels=(split.labels + 1) % 10)
-    engagement = engaged(engine_of(trained()), trained(), split=wrong)
-    engagement = replace(engagement, clean_decisions=split.labels)
-    found = check(evidence(engagement, {"loop": ArmView(split.labels)}))
+    decided = sound().engagement.clean_decisions
+    engagement = engaged(engine_of(trained()), trained(), split=replace(digit_images(), labels=(decided + 1) % 10))
+    found = check(evidence(engagement, {"loop": ArmView(decided)}))
     assert any("gets no image right" in rule.told for rule in found)
     assert not any(rule.held is False for rule in found)
 

@@ -107,8 +107,13 @@ class Journal:
             np.savez(file, **vars(record))
 
     def close(self) -> None:
-        """Forget everything: the outcome is written."""
+        """Forget everything."""
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            with suppress(OSError):  # others are unfinished there, or the folder was never made
-                self._folder.parent.rmdir()
+            discard(self._folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove a journal, if there is one: the outcome is written."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # others are unfinished there, or the folder was never made
+        folder.parent.rmdir()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from calibration.graphs.qdq import DEPLOYED_BITS
 from contracts.errors import InputError, InvalidMeasurementError
@@ -18,6 +19,7 @@ from harness.workflow.artifact import Artifact, Task, ancestors, descends_from, 
 from harness.workflow.context import Context
 from harness.workflow.fragments import Fragments, KnownFragments, doubts
 from harness.workflow.gradient_sources import why_no_gradients
+from harness.workflow.judging_attack import judging_attack
 from harness.workflow.ledger import Ledger, Say
 from harness.workflow.origin import Trained, origin
 from harness.workflow.stages import (
@@ -33,6 +35,9 @@ from harness.workflow.stages import (
 )
 from harness.workflow.stages.keep_float import MixedPrecision
 from harness.workflow.stages.sensitivity import Sensitivity
+
+if TYPE_CHECKING:
+    from harness.robustness.plan import Plan
 
 Part = Literal["eval", "measure"]
 
@@ -177,18 +182,19 @@ class Journey:
 
     def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
         context, why = self._context, why_no_gradients(self._context.experiment)
-        final = self._model_of(engine, made, needed=why is None)
+        planned = attack.protocol_plan(context, {"own": None} if why is None else {}, why or "")
+        needed = any(step.attack.needs_gradient for step in planned.steps)
+        final = self._model_of(engine, made, needed=needed)
         attack_images.check_fits(context, made)
         reference = clean.reference_task(context, self.origin.graph("float"), self._device)
         decided = clean.clean_task(context, engine, reference, self._device)
         first = self._ledger.ensure(decided, again=again)
-        planned = attack.protocol_plan(context, {"own": None} if why is None else {}, why or "")
-        if not planned.steps:
-            return first, ()
-        return first, tuple(
-            self._ledger.ensure(self._attack(engine, final, decided, epsilon), again=again)
-            for epsilon in context.experiment.eval.epsilon
-        )
+        outcomes = []
+        for epsilon in context.experiment.eval.epsilon if planned.steps else ():
+            task = self._attack(attack.Given(engine, final, decided, None), planned, epsilon)
+            outcomes.append(self._ledger.ensure(task, again=again))
+            attack.forget_unfinished(context, task)
+        return first, tuple(outcomes)
 
     def _model_of(self, engine: Task, made: Artifact, *, needed: bool) -> Task | None:
         """Return the model that an engine was made from; None where it is not here and not needed.
@@ -214,15 +220,19 @@ class Journey:
             "of it: build it again with 'harness build --again', or evaluate it where it was made"
         )
 
-    def _attack(self, engine: Task, final: Task | None, decided: Task, epsilon: float) -> Task:
-        """Return the protocol on an engine, with the models on the way to it where they are here."""
-        attribution = None
-        if isinstance(self.origin, Trained) and why_no_gradients(self._context.experiment) is None:
+    def _attack(self, given: attack.Given, planned: Plan, epsilon: float) -> Task:
+        """Return the protocol on an engine, with the models on the way to it where they are here.
+
+        They are attacked only where the engine is by the same attack: else there is nothing to hold them against.
+        """
+        common = judging_attack(self._context.experiment).attack.name in {step.attack.name for step in planned.steps}
+        gradients = why_no_gradients(self._context.experiment) is None
+        if isinstance(self.origin, Trained) and given.final is not None and gradients and common:
             on_the_way = (self.origin.base, self.origin.pruned)
             if all(self._ledger.peek(each) for each in on_the_way):
-                attribution = attribute.task(self._context, *on_the_way, self.origin.final, epsilon, self._device)
-        given = attack.Given(engine, final, decided, attribution)
-        return attack.attack_task(self._context, given, epsilon, self._device)
+                found = attribute.task(self._context, *on_the_way, given.final, epsilon, self._device)
+                given = replace(given, attribution=found)
+        return attack.attack_task(self._context, given, planned, epsilon, self._device)
 
     def _measure(self, engine: Task, again: bool, require_valid: bool) -> Artifact:
         task = measure.task(self._context, engine, self._device)

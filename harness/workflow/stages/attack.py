@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,15 @@ import numpy as np
 from contracts.files import sha256_json
 from engines.engine import Engine, LoadOptions
 from engines.loading import load_engine
+from harness import __version__
 from harness.attacks.attack import Attack
+from harness.attacks.registry import SETS, expanded, settings_of
 from harness.attacks.registry import attack as find_attack
-from harness.attacks.registry import expanded, settings_of
 from harness.data.dataset import Split
-from harness.devices.environment import environment
+from harness.devices.environment import environment, installed_packages
 from harness.robustness.decisions import BATCH
 from harness.robustness.engagement import Engagement
-from harness.robustness.journal import Journal
+from harness.robustness.journal import Journal, discard
 from harness.robustness.outcome import Outcome
 from harness.robustness.plan import Plan, plan
 from harness.robustness.protocol import ArmOutcome, run
@@ -57,12 +58,12 @@ class Given:
     attribution: Task | None
 
 
-def attack_task(context: Context, given: Given, epsilon: float, device: str) -> Task:
+def attack_task(context: Context, given: Given, planned: Plan, epsilon: float, device: str) -> Task:
     """Return how the protocol's outcome at one epsilon is made."""
     experiment = context.experiment
     settings: dict[str, Any] = {
-        "attack": "+".join(experiment.eval.attack),
-        "hyper_parameters": _hyper_parameters(context),
+        "attack": what_runs(experiment.eval.attack, planned),
+        "hyper_parameters": {step.attack.name: settings_of(step.attack) for step in planned.steps},
         "norm": experiment.eval.norm,
         "epsilon": epsilon,
         "arms": list(experiment.eval.arms),
@@ -87,6 +88,25 @@ def attack_task(context: Context, given: Given, epsilon: float, device: str) -> 
     )
 
 
+def forget_unfinished(context: Context, task: Task) -> None:
+    """Remove the journal of an outcome that is written; until it is, a kill would cost everything."""
+    discard(context.folder / UNFINISHED / Path(task.path).name)
+
+
+def what_runs(asked: Sequence[str], planned: Plan) -> str:
+    """Return the attacks and sets that were asked for and run, with + between them; if none does, what runs instead.
+
+    Of a set that does not run as a whole it is the members that do: the arm `query` alone is no AutoAttack.
+    """
+    running = tuple(dict.fromkeys(step.attack.name for step in planned.steps))
+    found: list[str] = []
+    for name in asked:
+        members = SETS.get(name, (name,))
+        ran = [member for member in members if member in running]
+        found += [name] if len(ran) == len(members) else ran
+    return "+".join(dict.fromkeys(found or running))
+
+
 def protocol_plan(context: Context, sources: Mapping[str, Any], no_sources: str) -> Plan:
     """Return what the experiment's evaluation runs; `sources` and `no_sources` as in `plan`."""
     experiment, asked = context.experiment, context.experiment.eval
@@ -100,12 +120,6 @@ def protocol_plan(context: Context, sources: Mapping[str, Any], no_sources: str)
     )
 
 
-def _hyper_parameters(context: Context) -> dict[str, dict[str, Any]]:
-    """Return the settings of every attack that will run, by name, defaults included."""
-    every = protocol_plan(context, {"own": None}, "")
-    return {step.attack.name: settings_of(step.attack) for step in every.steps}
-
-
 class _Protocol:
     """The protocol on one engine at one epsilon, from artifacts to an artifact."""
 
@@ -114,14 +128,21 @@ class _Protocol:
         self._engine, self._clean = parents["engine"], parents["clean"]
         self._final, self._attribution = parents.get("final"), parents.get("attribution")
         self._epsilon = epsilon
+        self._votes = int(self._clean.info("repeatability")["votes"])
         self._title = f"{'+'.join(self._experiment.eval.attack)} {epsilon:g} on {self._engine.folder.name}"
         given = (context.data_input, *context.attack_inputs)
-        made_from = sha256_json([each.sha256 for each in parents.values()] + [each.digest() for each in given])
-        self._journal = Journal(context.folder / UNFINISHED / name, made_from)
+        # The settings are in the name. Batches of another version's attacks, or of another torch's, are no half of one.
+        made_from = {
+            "parents": [each.sha256 for each in parents.values()],
+            "inputs": [each.digest() for each in given],
+            "votes": self._votes,
+            "packages": {**installed_packages(), "harness": __version__},
+        }
+        self._journal = Journal(context.folder / UNFINISHED / name, sha256_json(made_from))
 
     def make(self, folder: Path) -> Made:
         """Run every arm, combine them, and say how far the result can be believed."""
-        why_not = why_no_gradients(self._experiment)
+        why_not = why_no_gradients(self._experiment) or (None if self._final else "the model is not in this run folder")
         sources = {} if why_not else self._sources()
         planned = protocol_plan(self._context, sources, why_not or "")
         with load_engine(self._engine.folder, LoadOptions(BATCH)) as engine:
@@ -132,7 +153,7 @@ class _Protocol:
         np.savez_compressed(folder / OUTCOMES, **outcome.arrays())
         class_names = np.array(self._context.data.class_names)
         np.savez_compressed(folder / IMAGES, class_names=class_names, **outcome.pictures())
-        made = {
+        return {
             **outcome.to_json(),
             "attribution": self._attributed(outcome),
             "sanity": [asdict(rule) for rule in rules],
@@ -140,20 +161,18 @@ class _Protocol:
             "warnings": [rule.told for rule in rules if rule.held is False],
             "environment": environment().to_json(),
         }
-        self._journal.close()
-        return made
 
     def _sources(self) -> dict[str, Differentiable]:
         """Return the models with gradients that the engine was made from, its own function last."""
         manifest = self._engine.info("engine")
         names = ("float", "twin") if graph_kind(manifest["backend"], manifest["precision"]) == "int8" else ("float",)
-        assert self._final is not None, "where there are gradients, the journey asks for the model"
+        assert self._final is not None
         return gradient_sources(self._context, self._final, names)
 
     def _engagement(self, engine: Engine, sources: Mapping[str, Differentiable]) -> Engagement:
         split = evaluated(self._context)
         return Engagement(
-            infer=voted(engine.infer, self._clean.info("repeatability")["votes"]),
+            infer=voted(engine.infer, self._votes),
             sources=sources,
             split=split,
             clean_decisions=np.load(self._clean.folder / OUTCOMES, allow_pickle=False)["clean_decisions"],
@@ -172,8 +191,12 @@ class _Protocol:
             return check(Evidence.gathered(engagement, climbing, arms, self._undefended()))
 
     def _undefended(self) -> float | None:
-        """Return the robust accuracy of a base model that was trained without any defence; None where there is none."""
-        if self._attribution is None or self._experiment.train.method != "standard":
+        """Return the robust accuracy of a base model that was trained without any defence; None where there is none.
+
+        How a checkpoint that was given was trained nobody knows.
+        """
+        given = self._experiment.model.checkpoint is not None
+        if self._attribution is None or given or self._experiment.train.method != "standard":
             return None
         stages = {stage["stage"]: stage["robust"]["value"] for stage in self._attribution.info("stages")}
         return stages.get(BASE)

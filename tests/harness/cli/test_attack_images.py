@@ -107,6 +107,21 @@ def test_a_board_without_torch_is_attacked_in_three_arms(board: Path, no_torch: 
     assert "everything in run is up to date" in again.err
 
 
+def test_a_board_with_torch_needs_no_model_to_ask_its_engine(
+    board: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke
+) -> None:
+    monkeypatch.chdir(board)
+    asked = ("eval", "--workspace", "run", *SAMPLES, *QUICK, "--json")
+    robustness = only(invoke(*asked, "--arms", "query"))
+    assert (robustness["attack"], list(robustness["arms"])) == ("square+rays", ["query"])
+    assert robustness["attribution"] is None
+    assert any("no model with gradients is at hand" in rule["told"] for rule in robustness["sanity"])
+    ended = invoke(*asked, "--arms", "loop")
+    assert ended.code == 2
+    assert "was not made from the model in this run folder" in ended.err
+    assert not (board / "run" / "checkpoints").exists()
+
+
 def test_another_file_is_another_evaluation(board: Path, no_torch: dict[str, str]) -> None:
     strong = only(evaluated(board, no_torch, *SAMPLES, "--arms", "transfer", "--json"))
     with np.load(board / FILE) as archive:

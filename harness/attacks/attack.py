@@ -103,10 +103,12 @@ class BlackBox(ABC):
     Attributes:
         name: in the experiment file.
         needs_gradient: whether it needs a differentiable model.
+        seeks_nearest: whether it looks for the smallest change, in the ball or outside.
     """
 
     name: ClassVar[str]
     needs_gradient: ClassVar[bool] = False
+    seeks_nearest: ClassVar[bool] = False
 
     def __call__(
         self,

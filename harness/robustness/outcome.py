@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from harness.attacks.attack import Attack
 from harness.attacks.registry import settings_of
 from harness.data.dataset import Images, Labels, Split
 from harness.robustness.arms import Step

@@ -41,7 +41,8 @@ def plan(
 ) -> Plan:
     """Share attacks out among arms.
 
-    Attacks along gradients run in `transfer` and `loop`. One that only asks has an arm of its own, which runs where it
+    Attacks along gradients run in `transfer` and `loop`; one that seeks the nearest point behind the boundary costs the
+    most and looks for the engine's: along the engine's own function alone, and once. One that only asks has an arm of its own, which runs where it
     is named, whatever the arms are. The arm `query` asks for scores first and for decisions alone then.
 
     Args:
@@ -58,19 +59,29 @@ def plan(
     wanted = {*arms, *([QUERY] if asking else []), *([NOISE] if AT_RANDOM in found else [])}
     replayed = [] if recorded is None else [Step(TRANSFER, recorded, FILE)]
     wanted |= {step.arm for step in replayed}
-    transferred = [Step(TRANSFER, attack, source) for source in sources for attack in climbing]
+    own = list(sources)[-1:]
+    transferred = [
+        Step(TRANSFER, attack, source)
+        for source in sources
+        for attack in climbing
+        if not attack.seeks_nearest or (source in own and LOOP not in arms)
+    ]
     if QUERY in arms:
         asking = [*(asking or [BY_SCORES]), *([BY_DECISIONS] if BY_DECISIONS not in asking else [])]
-    own = list(sources)[-1:]
     steps = {
         TRANSFER: [*replayed, *(transferred if TRANSFER in arms else [])],
         LOOP: [Step(LOOP, attack, source) for source in own for attack in climbing],
         QUERY: [Step(QUERY, found.get(name) or find(name), None) for name in asking],
         NOISE: [Step(NOISE, found.get(AT_RANDOM) or find(AT_RANDOM), None)],
     }
-    named = ", ".join(attacks)
-    idle = no_sources if climbing else f"{named} follows no gradient: it asks the engine in an arm of its own"
     return Plan(
         steps=tuple(step for arm in ARMS if arm in wanted for step in steps[arm]),
-        skipped={arm: idle for arm in arms if not steps[arm]},
+        skipped={arm: _idle(attacks, climbing, sources, no_sources) for arm in arms if not steps[arm]},
     )
+
+
+def _idle(attacks: Sequence[str], climbing: Sequence[object], sources: Sequence[str], no_sources: str) -> str:
+    """Return why an arm has nothing to run."""
+    if not climbing:
+        return f"{', '.join(attacks)} follows no gradient: it asks the engine in an arm of its own"
+    return f"{', '.join(attacks)} seeks the nearest point once, in the arm {LOOP}" if sources else no_sources

@@ -40,15 +40,22 @@ def test_one_source_is_the_engines_own() -> None:
 
 def test_autoattack_is_shared_out_and_its_square_asks_the_engine() -> None:
     found = planned(DEFAULT, ["autoattack"])
-    along = ["apgd-ce", "apgd-t", "fab-t"]
+    climbing = ["apgd-ce", "apgd-t"]
     assert told(found) == [
-        *(f"transfer: {name} on float" for name in along),
-        *(f"transfer: {name} on twin" for name in along),
-        *(f"loop: {name} on twin" for name in along),
+        *(f"transfer: {name} on float" for name in climbing),
+        *(f"transfer: {name} on twin" for name in climbing),
+        *(f"loop: {name} on twin" for name in (*climbing, "fab-t")),
         "query: square",
     ]
     assert arms_of(found) == ("transfer", "loop", "query")
     assert found.skipped == {}
+
+
+def test_what_seeks_the_nearest_point_follows_the_engines_own_function_once() -> None:
+    assert told(planned(["transfer"], ["fab-t"])) == ["transfer: fab-t on twin"]
+    found = planned(DEFAULT, ["fab-t"])
+    assert told(found) == ["loop: fab-t on twin"]
+    assert found.skipped == {"transfer": "fab-t seeks the nearest point once, in the arm loop"}
 
 
 def test_an_attack_that_only_asks_has_its_arm_whatever_the_arms_are() -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from harness.attacks.registry import settings_of
 from harness.data.dataset import Images, Labels, Split
-from harness.robustness.arms import Step
 from harness.robustness.intervals import Share, share
 from harness.robustness.plan import Plan
 from harness.robustness.protocol import SHOWN, ArmOutcome, StepOutcome
@@ -56,14 +55,14 @@ class Outcome:
 
     def _minimal_norm(self) -> dict[str, Any] | None:
         """Return the median of the smallest changes, where an attack looked for them."""
-        if not any(_seeks_nearest(step) for step in self.planned.steps):
+        if not any(step.attack.seeks_nearest for step in self.planned.steps):
             return None
         right = self.clean_decisions == self.split.labels
         sought = np.zeros_like(right)
         for arm in self.arms:
             standing = right.copy()
             for step in arm.steps:
-                if _seeks_nearest(step.step):
+                if step.step.attack.seeks_nearest:
                     sought |= standing
                 standing[step.turned] = False
         return asdict(minimal_norm(self.split.labels, self.clean_decisions, self.arms, sought))
@@ -109,10 +108,6 @@ class Outcome:
     @cached_property
     def _worst_case(self) -> WorstCase:
         return worst_case(self.split.labels, self.clean_decisions, self.arms)
-
-
-def _seeks_nearest(step: Step) -> bool:
-    return isinstance(step.attack, Attack) and step.attack.seeks_nearest
 
 
 def _told(outcome: StepOutcome) -> dict[str, Any]:

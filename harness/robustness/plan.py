@@ -41,9 +41,10 @@ def plan(
 ) -> Plan:
     """Share attacks out among arms.
 
-    Attacks along gradients run in `transfer` and `loop`; one that seeks the nearest point behind the boundary costs the
-    most and looks for the engine's: along the engine's own function alone, and once. One that only asks has an arm of its own, which runs where it
-    is named, whatever the arms are. The arm `query` asks for scores first and for decisions alone then.
+    Attacks along gradients run in `transfer` and `loop`. One that seeks the nearest point behind the boundary costs the
+    most, and only the engine's boundary matters: it follows the engine's own function alone, and once. One that only
+    asks has an arm of its own, which runs where it is named, whatever the arms are. The arm `query` asks for scores
+    first and for decisions alone then.
 
     Args:
         arms: names of `ARMS`.

@@ -283,6 +283,20 @@ def test_a_replayed_victim_sees_every_so_many_points_and_the_nearest_inside_the_
     assert (labels_of(model, found) != labels).all()
 
 
+def test_what_a_replayed_victim_sees_of_an_image_does_not_depend_on_the_others() -> None:
+    model, images = OneByOne(Waves()), greys(5)
+    labels = labels_of(model, images)
+
+    def seen(rows: list[int]) -> int:
+        victim = TorchVictim(lambda batch: torch.tensor([1.0, 0.0, 0.0]).expand(len(batch), 3))
+        ids = torch.tensor(rows) + 70
+        target = Replay(Differentiable(model), victim, every=5)
+        attacked(FABT(steps=3, restarts=3), target, images[rows], labels[rows] * 0, epsilon=0.01, ids=ids)
+        return sum(0 in shown for shown in victim.rows)
+
+    assert seen([0]) == seen([0, 1]) == seen([0, 4, 2]) > 0
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_it_goes_where_the_authors_own_goes(norm: Norm) -> None:
     theirs = pytest.importorskip("pyautoattack.fab_pt")

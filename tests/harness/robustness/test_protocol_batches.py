@@ -48,7 +48,7 @@ def outcome(norm: Norm, batch: int) -> tuple[ArmOutcome, ...]:
 def test_the_attacks_are_worth_the_test(norm: Norm) -> None:
     arms = outcome(norm, 23)
     assert tuple(arm.name for arm in arms) == ARMS
-    assert len(STEPS) == 4 + 4 + 4 + 2 + 1
+    assert len(STEPS) == 3 + 3 + 4 + 2 + 1
     standing = [(arm.decisions == SPLIT.labels).sum() for arm in arms]
     assert all(3 < left < 19 for left in standing[:2]), "some fall and some stand"
     assert [arm.wavering for arm in arms] == [0] * 4, "every attack returns what it saw fool the engine"

@@ -75,8 +75,14 @@ class Differentiable:
                     "the attacked model's logits have no gradient: take away what detaches them, no_grad for example, "
                     "or use an attack that needs none"
                 )
-            (gradient,) = torch.autograd.grad(loss(logits).sum(), variable, allow_unused=True, materialize_grads=True)
-        return logits.detach(), gradient
+            of_logits = logits.detach().requires_grad_()
+            (slopes,) = torch.autograd.grad(loss(of_logits).sum(), of_logits)
+            # Each image's goes through the model at size 1: what a sure model's loss has left would vanish in float16.
+            sizes = slopes.abs().amax(1, keepdim=True).clamp_(min=torch.finfo(slopes.dtype).tiny)
+            (gradient,) = torch.autograd.grad(
+                logits, variable, slopes / sizes, allow_unused=True, materialize_grads=True
+            )
+        return logits.detach(), gradient * sizes[:, :, None, None]
 
     def logits(self, images: Tensor) -> Tensor:
         """Return the model's logits in its own precision, float32, shape (m, classes), without a gradient."""

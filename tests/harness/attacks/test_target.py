@@ -283,3 +283,29 @@ def test_a_model_that_looks_at_no_image_has_a_gradient_of_zero_and_one_that_is_d
     assert torch.equal(gradient, torch.zeros_like(images))
     with pytest.raises(InputError, match="logits have no gradient: take away what detaches them"):
         attacked(PGD(), lambda x: torch.zeros(len(x), 2), images, labels)
+
+
+def test_gradients_of_sure_models_do_not_vanish_in_float16() -> None:
+    model, images = linear(SHAPE, classes=3), pixels(40)
+    labels = labels_of(model, images)
+    sure = nn.Sequential(model, Times(30.0))
+    _, exact = Differentiable(sure).gradient(images, lambda found: cross_entropy(found, labels))
+    largest = exact.abs().flatten(1).amax(1)
+    faint = (largest > 0) & (largest < torch.finfo(torch.float16).smallest_normal / 100)
+    assert faint.sum() > 3, "the case must have gradients that float16 cannot hold"
+    _, found = Differentiable(sure, torch.float16).gradient(images, lambda found: cross_entropy(found, labels))
+    assert (found[faint].abs().flatten(1).amax(1) > 0).all()
+    alike = found[faint].sign() == exact[faint].sign()
+    assert alike.float().mean() > 0.95
+
+
+class Times(nn.Module):
+    """Multiplies by a number."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return the product."""
+        return self.factor * logits

@@ -118,7 +118,7 @@ def _events(child: subprocess.Popen[bytes], deadline: float) -> Iterator[dict[st
     """
     assert child.stdout is not None
     descriptor = child.stdout.fileno()
-    pending = b""
+    pending = bytearray()  # of a line that has not ended: bytes would be copied with every piece
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
@@ -128,10 +128,13 @@ def _events(child: subprocess.Popen[bytes], deadline: float) -> Iterator[dict[st
             piece = os.read(descriptor, 1 << 16)
             if not piece:
                 return
-            *lines, pending = (pending + piece).split(b"\n")
+            *ends, rest = piece.split(b"\n")
+            for end in ends:
+                yield _parse(bytes(pending + end))
+                pending.clear()
+            pending += rest
             if len(pending) > LONGEST_LINE:
                 raise _UnusableError("answered with an endless line")
-            yield from map(_parse, lines)
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -264,7 +264,7 @@ def test_a_carried_engine_is_measured_without_torch_and_nothing_else_is_made(wor
     shutil.copytree(workspace / "engines", board / "engines")
     held = digests(board)
     env = without(["torch", "torchvision", "sklearn", "safetensors", "torch_pruning"], tmp_path / "blocked")
-    ended = run("measure", "--workspace", str(board), "--json", cwd=tmp_path, env=env)
+    ended = run("measure", "--workspace", str(board), "--batch", "1", "--json", cwd=tmp_path, env=env)
     assert ended.code == 0, ended.err
     (document,) = json.loads(ended.out)
     assert document["latency"][0]["mean_ms"] > 0

@@ -32,7 +32,7 @@ class Bench:
         self.queries += 1
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=20), st.floats(0.01, 3.0))
 def test_a_window_keeps_every_querys_time_and_ends_with_the_first_query_past_its_length(
     durations_ms: list[int], window_s: float

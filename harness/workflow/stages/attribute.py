@@ -42,7 +42,7 @@ def task(context: Context, base: Task, pruned: Task, final: Task, epsilon: float
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], epsilon: float) -> Made:
-    from harness.robustness.differentiable import clean_and_robust
+    from harness.robustness.model_accuracy import clean_and_robust
 
     attack, split = judging_attack(context.experiment, epsilon), evaluated(context)
     stages = []

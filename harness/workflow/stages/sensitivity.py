@@ -154,7 +154,7 @@ class Judged:
         return twin.load_scales(self._table.tensors)
 
     def _accuracy(self, twin: Twin) -> tuple[float, float]:
-        from harness.robustness.differentiable import clean_and_robust
+        from harness.robustness.model_accuracy import clean_and_robust
 
         right, robust = clean_and_robust(twin.requires_grad_(False), self._split, judging_attack(self._context.lasting))
         return float(right.mean()), float(robust.mean())

@@ -13,7 +13,7 @@ from harness.attacks.pgd import PGD
 from harness.attacks.run import adversarial_images
 from harness.data.dataset import Split
 from harness.robustness.decisions import BATCH
-from harness.robustness.differentiable import Array, Attacked, clean_and_robust
+from harness.robustness.model_accuracy import Array, Attacked, clean_and_robust
 
 from .test_arms import Brightness
 from .tiny_engines import grey

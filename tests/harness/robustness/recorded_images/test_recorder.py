@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 
 from harness.attacks.apgd import APGD

@@ -118,20 +118,25 @@ def set_claims(rows: Sequence[Pair], pieces: Sequence[Piece], device: str) -> It
 
 
 def pgd_claims(rows: Sequence[Speed], device: str) -> Iterator[Found]:
-    """Hold our PGD against the fastest peer's, and its robust accuracy against every peer's."""
+    """Hold our PGD against the fastest peer's, and its robust accuracy, a mean over seeds, against every peer's."""
     for epsilon in dict.fromkeys(row.epsilon for row in rows):
-        named = {row.who: row for row in rows if row.epsilon == epsilon and row.robust is not None}
+        named = {row.who: row for row in rows if row.epsilon == epsilon and row.robust}
         ours = named.pop(OURS, None)
-        if ours is None or ours.robust is None or not named:
+        if ours is None or ours.robust_share is None or not named:
             continue
         about = f"PGD-20, epsilon {epsilon:g}, {ours.images} images"
         fastest = max(named.values(), key=lambda row: row.images_per_s)
         ratio, needed = ours.images_per_s / fastest.images_per_s, PGD_FASTER[device]
         yield f"{about}: times {fastest.who}", f"{down(ratio):.2f}", f">= {needed:.2f}", ratio >= needed
         for row in named.values():
-            apart = 100 * (ours.robust - (row.robust or 0)) / ours.images
+            apart = 100 * (ours.robust_share - (row.robust_share or 0))
             shown = up(apart) if apart > 0 else down(apart)
-            yield f"{about}: points from {row.who}", f"{shown:+.2f}", f"{PGD_APART:.2f}", abs(apart) <= PGD_APART
+            yield (
+                f"{about}, {len(row.robust)} seeds: points from {row.who}",
+                f"{shown:+.2f}",
+                f"{PGD_APART:.2f}",
+                abs(apart) <= PGD_APART,
+            )
 
 
 def up(value: float, digits: int = 2) -> float:

@@ -107,8 +107,13 @@ def attack_of_peer(name: str, model: nn.Module, epsilon: float, device: str, sho
     return lambda images, labels, _rows: made.perturb(images, labels)
 
 
-def pgd_contestants(subject: Subject, setting: Setting, epsilon: float, steps: int) -> dict[str, Callable[[], Any]]:
-    """Return, by name, calls that attack all images by PGD from a random start and return the adversarial ones."""
+def pgd_contestants(
+    subject: Subject, setting: Setting, epsilon: float, steps: int, seed: int
+) -> dict[str, Callable[[], Any]]:
+    """Return, by name, calls that attack all images by PGD from a random start and return the adversarial ones.
+
+    The seed is ours; the others draw from the generators of torch and NumPy.
+    """
     import torch
 
     def by_batches(attacking: Attacking) -> Tensor:
@@ -117,7 +122,9 @@ def pgd_contestants(subject: Subject, setting: Setting, epsilon: float, steps: i
     rows = torch.arange(len(subject.images), device=subject.images.device)
     model = subject.models[setting.layout]
     makers = {"torchattacks": _torchattacks, "foolbox": _foolbox}
-    found: dict[str, Callable[[], Any]] = {OURS: partial(by_batches, _pgd_of_ours(subject, setting, epsilon, steps))}
+    found: dict[str, Callable[[], Any]] = {
+        OURS: partial(by_batches, _pgd_of_ours(subject, setting, epsilon, steps, seed))
+    }
     for name, make in makers.items():
         if installed(name):
             found[name] = partial(by_batches, make(model, epsilon, steps))
@@ -126,13 +133,13 @@ def pgd_contestants(subject: Subject, setting: Setting, epsilon: float, steps: i
     return found
 
 
-def _pgd_of_ours(subject: Subject, setting: Setting, epsilon: float, steps: int) -> Attacking:
+def _pgd_of_ours(subject: Subject, setting: Setting, epsilon: float, steps: int, seed: int) -> Attacking:
     from harness.attacks.differentiable import Differentiable
     from harness.attacks.pgd import PGD
 
     target = Differentiable(subject.models[setting.layout], subject.half)
     made = PGD(steps=steps, step_size=epsilon / 10, random_start=True)
-    return lambda images, labels, rows: made(target, images, labels, epsilon=epsilon, image_ids=rows, seed=SEED)
+    return lambda images, labels, rows: made(target, images, labels, epsilon=epsilon, image_ids=rows, seed=seed)
 
 
 def _torchattacks(model: nn.Module, epsilon: float, steps: int) -> Attacking:

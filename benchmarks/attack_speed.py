@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 _BATCHES = (50, 125, 250, 500, 1000)
-_ROUNDS = 2
+_ROUNDS = 5  # one random start decides three or four images of a thousand
+_CHOOSING_ROUNDS = 2
 _SHORT = 4  # steps that choose a setting
 _CHOOSING_EPSILON = 0.05
 
@@ -31,8 +32,8 @@ class Speed:
         epsilon: of the Linf ball.
         who: its name; of bare gradients with their precision.
         images: how many.
-        robust: how many are right afterwards, in float32, or are outside the ball; None for bare gradients.
-        outside: how many came back outside the ball.
+        robust: how many are right afterwards, in float32, or are outside the ball, by seed; none for bare gradients.
+        outside: how many came back outside the ball, of all seeds.
         wall_s: seconds, the least of the rounds.
         cpu_s: seconds of all threads together, the least of the rounds.
         setting: batch and layout.
@@ -41,7 +42,7 @@ class Speed:
     epsilon: float
     who: str
     images: int
-    robust: int | None
+    robust: tuple[int, ...]
     outside: int
     wall_s: float
     cpu_s: float
@@ -51,6 +52,11 @@ class Speed:
     def images_per_s(self) -> float:
         """Images a second."""
         return self.images / self.wall_s
+
+    @property
+    def robust_share(self) -> float | None:
+        """The mean robust accuracy over the seeds; None for bare gradients."""
+        return sum(self.robust) / (len(self.robust) * self.images) if self.robust else None
 
 
 def measured(subject: Subject, epsilons: Sequence[float], folder: Path) -> list[Speed]:
@@ -67,7 +73,7 @@ def kept(folder: Path, epsilons: Sequence[float], images: int) -> list[Speed]:
     """Return what was found before."""
     paths = [path for epsilon in epsilons if (path := _path(folder, epsilon, images)).exists()]
     rows: list[dict[str, Any]] = [row for path in paths for row in read_json(path, "the timings")]
-    return [Speed(**{**row, "setting": Setting(**row["setting"])}) for row in rows]
+    return [Speed(**{**row, "robust": tuple(row["robust"]), "setting": Setting(**row["setting"])}) for row in rows]
 
 
 def _path(folder: Path, epsilon: float, images: int) -> Path:
@@ -78,9 +84,9 @@ def chosen(subject: Subject) -> Settings:
     """Return every contestant's fastest setting, by a few steps."""
     best: dict[str, tuple[float, Setting]] = {}
     batches = [batch for batch in _BATCHES if batch <= len(subject.images)] or [len(subject.images)]
-    for _ in range(_ROUNDS):  # the first one also fills caches
+    for _ in range(_CHOOSING_ROUNDS):  # the first one also fills caches
         for setting in [Setting(batch, layout) for batch in batches for layout in LAYOUTS]:
-            for who, call in contestants(subject, setting, _CHOOSING_EPSILON, _SHORT).items():
+            for who, call in contestants(subject, setting, _CHOOSING_EPSILON, _SHORT, seed=0).items():
                 wall_s = subject.timed(call)[1].wall_s
                 if who not in best or wall_s < best[who][0]:
                     best[who] = wall_s, setting
@@ -88,40 +94,59 @@ def chosen(subject: Subject) -> Settings:
 
 
 def in_turn(subject: Subject, epsilon: float, settings: Settings) -> list[Speed]:
-    """Run the contestants one after another, again and again, so that what else the machine does meets them all."""
+    """Run the contestants one after another, again and again, so that what else the machine does meets them all.
+
+    Every round has a seed of its own.
+    """
     import numpy as np
     import torch
 
-    calls = {who: contestants(subject, setting, epsilon, PGD_STEPS)[who] for who, setting in settings.items()}
-    times: dict[str, list[Took]] = {who: [] for who in calls}
-    made: dict[str, Any] = {}
-    for turn in range(_ROUNDS):
-        for who in list(calls) if turn % 2 == 0 else reversed(calls):
-            torch.manual_seed(0)
-            np.random.seed(0)  # ART draws from it
-            made[who], took = subject.timed(calls[who])
+    times: dict[str, list[Took]] = {who: [] for who in settings}
+    robust: dict[str, list[int]] = {who: [] for who in settings}
+    outside = dict.fromkeys(settings, 0)
+    for seed in range(_ROUNDS):
+        for who in list(settings) if seed % 2 == 0 else reversed(settings):
+            call = contestants(subject, settings[who], epsilon, PGD_STEPS, seed)[who]
+            torch.manual_seed(seed)
+            np.random.seed(seed)  # ART draws from it
+            made, took = subject.timed(call)
             times[who].append(took)
-    return [_judged(subject, epsilon, who, made[who], times[who], settings[who]) for who in calls]
+            if made is not None:
+                standing, left = _judged(subject, epsilon, made)
+                robust[who].append(standing)
+                outside[who] += left
+    return [
+        Speed(
+            epsilon=epsilon,
+            who=who,
+            images=len(subject.images),
+            robust=tuple(robust[who]),
+            outside=outside[who],
+            wall_s=min(took.wall_s for took in times[who]),
+            cpu_s=min(took.cpu_s for took in times[who]),
+            setting=setting,
+        )
+        for who, setting in settings.items()
+    ]
 
 
-def _judged(subject: Subject, epsilon: float, who: str, made: Any, times: Sequence[Took], setting: Setting) -> Speed:
+def _judged(subject: Subject, epsilon: float, made: Any) -> tuple[int, int]:
+    """Return how many images are robust, and how many left the ball."""
     import torch
 
-    images = len(subject.images)
-    wall_s, cpu_s = min(took.wall_s for took in times), min(took.cpu_s for took in times)
-    if made is None:
-        return Speed(epsilon, who, images, None, 0, wall_s, cpu_s, setting)
     adversarial = torch.as_tensor(made, device=subject.images.device)
-    rows = torch.arange(images, device=subject.images.device)
+    rows = torch.arange(len(subject.images), device=subject.images.device)
     outside = subject.outside(adversarial, rows, epsilon)
     clean_wrong = subject.wrong(subject.images, rows)
     robust = ~clean_wrong & (outside | ~subject.wrong(adversarial, rows))
-    return Speed(epsilon, who, images, int(robust.sum()), int(outside.sum()), wall_s, cpu_s, setting)
+    return int(robust.sum()), int(outside.sum())
 
 
-def contestants(subject: Subject, setting: Setting, epsilon: float, steps: int) -> dict[str, Callable[[], Any]]:
+def contestants(
+    subject: Subject, setting: Setting, epsilon: float, steps: int, seed: int
+) -> dict[str, Callable[[], Any]]:
     """Return the libraries' calls, and those of bare gradients in float32 and in half precision."""
-    calls = pgd_contestants(subject, setting, epsilon, steps)
+    calls = pgd_contestants(subject, setting, epsilon, steps, seed)
     for half in dict.fromkeys((None, subject.half)):
         name = f"{PGD_STEPS} gradients, {str(half or 'float32').removeprefix('torch.')}"
         calls[name] = functools.partial(_gradients, subject, setting, half, steps)

@@ -52,7 +52,7 @@ def _settings(pieces: Sequence[Piece]) -> Iterator[str]:
 
 
 def speed_table(rows: Sequence[Speed]) -> Iterator[str]:
-    """Yield PGD's table; what is robust is out of all images."""
+    """Yield PGD's table; what is robust is out of all images, a mean over seeds."""
     yield f"PGD of {peers.PGD_STEPS} steps of epsilon / 10 from a random start, every library in its fastest setting."
     yield ""
     yield (
@@ -60,14 +60,16 @@ def speed_table(rows: Sequence[Speed]) -> Iterator[str]:
         "setting"
     )
     for row in rows:
-        robust = "" if row.robust is None else f"{100 * row.robust / row.images:.2f}%"
-        outside = "" if row.robust is None else str(row.outside)
+        robust = "" if row.robust_share is None else f"{100 * row.robust_share:.2f}%"
+        outside = str(row.outside) if row.robust else ""
         yield (
             f"{row.epsilon:>7g}  {row.who:<22}  {row.images:>6}  {row.images_per_s:>8.0f}  "
             f"{row.images / row.cpu_s:>9.0f}  {robust:>7}  {outside:>7}  "
             f"batch {row.setting.batch}, {row.setting.layout}"
         )
     yield ""
+    by_seed = "; ".join(f"{row.epsilon:g} {row.who} {', '.join(map(str, row.robust))}" for row in rows if row.robust)
+    yield f"Robust images by seed: {by_seed}."
     yield "Gradients are the limit of who takes them at every image; ours leaves out images that are already wrong."
 
 

@@ -25,7 +25,6 @@ from harness.robustness.engagement import Engagement, EngineVictim
 if TYPE_CHECKING:
     from harness.attacks.target import Target
 
-Mask = npt.NDArray[np.bool_]
 
 TRANSFER, LOOP, QUERY, NOISE = "transfer", "loop", "query", "noise"
 ARMS: tuple[str, ...] = (TRANSFER, LOOP, QUERY, NOISE)

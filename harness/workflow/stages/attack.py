@@ -29,7 +29,7 @@ from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
 from harness.workflow.fragments import ATTACK, FOLDER
 from harness.workflow.gradient_sources import gradient_sources, why_no_gradients
-from harness.workflow.stages.attribute import BASE
+from harness.workflow.stages.attribute import BASE, FLOAT, TWIN
 from harness.workflow.stages.build import graph_kind
 from harness.workflow.stages.clean import NAME, OUTCOMES, evaluated
 
@@ -164,10 +164,14 @@ class _Protocol:
 
     def _sources(self) -> dict[str, Differentiable]:
         """Return the models with gradients that the engine was made from, its own function last."""
-        manifest = self._engine.info("engine")
-        names = ("float", "twin") if graph_kind(manifest["backend"], manifest["precision"]) == "int8" else ("float",)
+        names = (FLOAT, TWIN) if self._quantized() else (FLOAT,)
         assert self._final is not None
         return gradient_sources(self._context, self._final, names)
+
+    def _quantized(self) -> bool:
+        """Say whether the engine was made from the twin, and not from the float model."""
+        manifest = self._engine.info("engine")
+        return graph_kind(manifest["backend"], manifest["precision"]) == "int8"
 
     def _engagement(self, engine: Engine, sources: Mapping[str, Differentiable]) -> Engagement:
         split = evaluated(self._context)
@@ -202,11 +206,14 @@ class _Protocol:
         return stages.get(BASE)
 
     def _attributed(self, outcome: Outcome) -> dict[str, Any] | None:
-        """Return the models on the way and, as the last, the engine under the same attack, where an arm ran it."""
+        """Return the models on the way and, as the last, the engine under the same attack, where an arm ran it.
+
+        No float engine comes from the twin.
+        """
         if self._attribution is None:
             return None
         name = self._attribution.info("attack")
-        stages = list(self._attribution.info("stages"))
+        stages = [each for each in self._attribution.info("stages") if self._quantized() or each["stage"] != TWIN]
         if (found := outcome.under(name)) is not None:
             clean, robust = found
             stages.append({"stage": "engine", "clean": asdict(clean), "robust": asdict(robust)})

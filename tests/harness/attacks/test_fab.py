@@ -301,30 +301,6 @@ def test_what_a_replayed_victim_sees_of_an_image_does_not_depend_on_the_others()
     assert shown([0]) == shown([0, 1]) > 0
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_it_goes_where_the_authors_own_goes(norm: Norm) -> None:
-    theirs = pytest.importorskip("pyautoattack.fab_pt")
-    model, images, labels = trained_on_digits()
-    images, labels = images[:40], labels[:40]
-    epsilon = {"linf": 0.12, "l2": 0.7}[norm]
-    way = theirs.FABAttack_PT(
-        model,
-        norm={"linf": "Linf", "l2": "L2"}[norm],
-        n_iter=10,
-        eps=epsilon,
-        targeted=True,
-        device="cpu",
-        n_target_classes=3,
-    )
-    expected = way.perturb(images, labels)
-    found = attacked(FABT(steps=10, targets=3), model, images, labels, epsilon=epsilon, norm=norm)
-    fooled = labels_of(model, expected) != labels
-    assert 0.1 < fooled.float().mean() < 0.9
-    assert ((labels_of(model, found) != labels) == fooled).float().mean() >= 0.98
-    reached = distances(found, images, norm)[fooled] / distances(expected, images, norm)[fooled]
-    assert 0.99 < reached.log().mean().exp() < 1.01
-
-
 def test_more_targets_than_wrong_classes_are_all_of_them() -> None:
     model, images = linear(SHAPE, 3), greys(4)
     labels = labels_of(model, images)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.attacks.registry import attack, expanded
+from harness.robustness.intervals import share
 from harness.robustness.plan import plan
 from harness.workflow.experiment import Experiment
 from harness.workflow.stages.attack import _Protocol, what_runs
@@ -49,3 +51,13 @@ def test_only_a_model_that_was_trained_here_without_a_defence_has_none(
     attribution = SimpleNamespace(info=lambda _: [{"stage": "base", "robust": {"value": 0.1}}])
     protocol: Any = SimpleNamespace(_attribution=attribution, _experiment=Experiment.model_validate(settings))
     assert _Protocol._undefended(protocol) == known
+
+
+@pytest.mark.parametrize(("quantized", "stages"), [(True, ["float", "twin", "engine"]), (False, ["float", "engine"])])
+def test_no_float_engine_comes_from_the_twin(quantized: bool, stages: list[str]) -> None:
+    found = {"attack": "pgd", "stages": [{"stage": "float"}, {"stage": "twin"}]}
+    protocol: Any = SimpleNamespace(_attribution=SimpleNamespace(info=found.get), _quantized=lambda: quantized)
+    outcome: Any = SimpleNamespace(under=lambda _: (share(np.array([True])), share(np.array([False]))))
+    attributed = _Protocol._attributed(protocol, outcome)
+    assert attributed is not None
+    assert [stage["stage"] for stage in attributed["stages"]] == stages

@@ -2,102 +2,205 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 from contracts.errors import InputError
-from harness.attacks.ball import Ball
-from harness.attacks.differentiable import Differentiable
-from harness.attacks.n_fgsm import NFGSM
-from harness.attacks.pgd import PGD
-from harness.attacks.target import Blind
+from contracts.files import sha256_json
+from harness.compression.twin import Twin
 from harness.data.dataset import Split
-from harness.training.mixed_precision import autocast
+from harness.training import collapse
+from harness.training.course import Course
+from harness.training.epoch import NotFiniteError, run_epoch, steps_of
+from harness.training.learner import Learner
+from harness.training.objective import passes
+from harness.training.trained import Epoch, Trained
+from harness.training.unfinished import Unfinished
+from harness.training.validation import Validation, Verdict
 
 if TYPE_CHECKING:
-    from harness.progress import Progress
+    from harness.progress import Advance, Progress
     from harness.training.recipe import Recipe
 
-_WARM_UP = 0.2  # share of the steps in which the learning rate rises
-_SHORTEST_SCHEDULE = 6  # of five steps, torch's schedule divides by the zero steps that the warm-up has left
-_LARGEST_GRADIENT = 1.0
 
-
-def train(model: nn.Module, split: Split, recipe: Recipe, *, seed: int, progress: Progress, title: str) -> float:
+def train(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+    progress: Progress,
+    title: str,
+    unfinished: Path | None = None,
+    made_from: str = "",
+    settle: Callable[[], None] = lambda: None,
+) -> Trained:
     """Train a model in place, on a GPU where there is one; it ends on the CPU, in evaluation mode.
 
     Args:
         model: images (batch, channels, height, width) in [0, 1] to logits.
         split: the training split, or part of it.
         recipe: hyper-parameters.
-        seed: of the order of images and of every random draw: the same seed gives the same weights on a CPU.
+        seed: at least 0; of validation images, the order of images and every random draw: the same seed gives the same
+            weights on a CPU, whether or not the run was killed and started again.
         progress: shows the time left.
-        title: names the work on the bar.
-
-    Returns:
-        Mean loss over the last epoch.
+        title: names the work on the bar, and in errors and warnings.
+        unfinished: folder that the state after every epoch is kept in, and gone on from; it is the caller's to remove
+            when the outcome is written. None keeps none.
+        made_from: digest of what else decides the outcome, the model's weights and the images: a state that was made
+            from anything else is not gone on from.
+        settle: called, in evaluation mode, whenever weights were put in place from outside, as `Twin.fit_weights`.
 
     Raises:
-        InputError: the loss became NaN or infinite.
+        InputError: the loss became NaN or infinite; the sentence says where the weights of the last good epoch lie.
     """
-    torch.manual_seed(seed)
-    images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-    steps = math.ceil(len(labels) / recipe.batch_size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        model.parameters(), recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
-    planned = max(recipe.epochs * steps, _SHORTEST_SCHEDULE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=planned, pct_start=_WARM_UP
-    )
-    total = 0.0
-    with progress.bar(title, recipe.epochs * steps) as advance:
-        for epoch in range(recipe.epochs):
-            total = 0.0
-            for number, rows in enumerate(torch.tensor_split(torch.randperm(len(labels)), steps)):
-                batch = images[rows].to(device, memory_format=torch.channels_last)
-                loss = _step(model, optimizer, batch, labels[rows].to(device), recipe)
-                if not math.isfinite(loss):
-                    raise InputError(
-                        f"{title}: the loss became {loss} in epoch {epoch + 1}, batch {number + 1}: "
-                        f"lower learning_rate (now {recipe.learning_rate})"
-                    )
-                schedule.step()
-                total += loss * len(rows)
-                advance(1)
+    run = _Run(model, split, recipe, seed, title, device, settle)
+    run.store = Unfinished(unfinished, sha256_json([made_from, seed, len(split), asdict(recipe)]))
+    outcome = run.to_the_end(progress)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
-    return total / len(labels)
+    return outcome
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
-    if recipe.flip:
-        mirrored = torch.rand(len(images), device=images.device) < 0.5
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    with autocast(images.device):
-        images = _perturbed(model, images, labels, recipe)
-        model.train()
-        loss = cross_entropy(model(images).float(), labels)
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
-    optimizer.step()
-    return loss.item()
+class _Run:
+    """A training run: epochs, each judged and kept, and what is done when one goes wrong."""
+
+    store: Unfinished
+
+    def __init__(
+        self,
+        model: nn.Module,
+        split: Split,
+        recipe: Recipe,
+        seed: int,
+        title: str,
+        device: torch.device,
+        settle: Callable[[], None],
+    ) -> None:
+        self._split, self._recipe, self._seed, self._title, self._device = split, recipe, seed, title, device
+        self._images, self._labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+        self._validation = Validation.draw(split.labels, recipe.validation_samples, seed % 2**32)
+        self._rows = torch.from_numpy(self._validation.rest)
+        self._steps = steps_of(len(self._rows), recipe)
+        self._learner = Learner(model, recipe, recipe.epochs * self._steps, settle)
+        self._chance = 1 / len(np.unique(split.labels))
+        self._course = Course()
+        self._good: dict[str, Any] = {}  # the learner's state after the last good epoch
+
+    def to_the_end(self, progress: Progress) -> Trained:
+        """Run every epoch that is not finished, and put the weights in place that are to be returned."""
+        if (state := self.store.recall()) is not None:
+            self._course = Course.of(state["course"])
+            self._learner.restore(state["learner"])
+        self._good = self._learner.capture()
+        units = self._steps + len(self._validation.batches(self._device))
+        with progress.bar(self._title, self._recipe.epochs * units) as advance:
+            advance(len(self._course.epochs) * units)
+            while len(self._course.epochs) < self._recipe.epochs:
+                if not self._epoch(advance):
+                    advance(-units)
+        with self._learner.as_returned():
+            last = self._learner.weights()
+        self._learner.put(last if self._course.best is None else self._course.best)
+        return Trained(
+            loss=self._course.epochs[-1].loss,
+            kept_epoch=self._course.kept_epoch,
+            epochs=tuple(self._course.epochs),
+            validation_ids=tuple(self._validation.ids.tolist()),
+            gradient_passes=self._course.gradients / len(self._rows),
+            warnings=tuple(self._course.warnings),
+        )
+
+    def _epoch(self, advance: Advance) -> bool:
+        """Run and judge one epoch; return False where it collapsed and was undone."""
+        course, started = self._course, time.perf_counter()
+        number = len(course.epochs) + 1
+        perturbation = collapse.perturbation(self._recipe, course.collapsed)
+        torch.manual_seed(_seed(self._seed, number, course.collapsed))
+        try:
+            loss, right = run_epoch(
+                self._learner,
+                self._images,
+                self._labels,
+                self._rows,
+                recipe=self._recipe,
+                perturbation=perturbation,
+                device=self._device,
+                advance=advance,
+            )
+        except NotFiniteError as error:
+            raise self._diverged(error, number) from error
+        course.gradients += len(self._rows) * passes(perturbation)
+        single_step = right if collapse.can_collapse(self._recipe) and not course.collapsed else None
+        with self._learner.as_returned():
+            verdict = self._judge(advance)
+            epoch = Epoch(number, loss, verdict.clean, verdict.robust, single_step, time.perf_counter() - started)
+            collapsed = self._collapsed(epoch)
+            if not collapsed:
+                self._add(epoch)
+        if collapsed:
+            self._learner.restore(self._good)
+        self._good = self._learner.capture()
+        self.store.keep({"course": course.state_dict(), "learner": self._good})
+        return not collapsed
+
+    def _judge(self, advance: Advance) -> Verdict:
+        verdict = self._validation.judge(
+            self._learner.model, self._split, self._recipe, self._seed, self._device, advance
+        )
+        self._course.gradients += verdict.gradients
+        return verdict
+
+    def _collapsed(self, epoch: Epoch) -> bool:
+        """Return whether a single-step method collapsed in an epoch, and note it."""
+        if epoch.robust is None or epoch.single_step is None:
+            return False
+        best = self._course.best_robust
+        best = self._chance if best is None else best
+        if not collapse.has_collapsed(epoch.robust, best, epoch.single_step, len(self._validation)):
+            return False
+        self._course.collapsed = True
+        self._course.warnings.append(
+            collapse.sentence(self._title, self._recipe, epoch.number, epoch.robust, best, epoch.single_step)
+        )
+        return True
+
+    def _add(self, epoch: Epoch) -> None:
+        """Note a finished epoch, and its weights where they are to be returned and may be overtaken."""
+        if self._recipe.keep == "last" or epoch.score is None:
+            self._course.kept_epoch = epoch.number
+        elif self._course.is_best(epoch):
+            self._course.kept_epoch = epoch.number
+            self._course.best = self._learner.weights()
+        self._course.epochs.append(epoch)
+
+    def _diverged(self, error: NotFiniteError, number: int) -> InputError:
+        """Write the weights of the last good epoch; return what to tell the user."""
+        told = (
+            f"{self._title}: the {error.what} in epoch {number}, batch {error.batch}: "
+            f"lower learning_rate (now {self._recipe.learning_rate})"
+        )
+        if not self._course.epochs:
+            return InputError(f"{told}; no epoch was finished")
+        self._learner.restore(self._good)
+        with self._learner.as_returned():
+            model = self._learner.model
+            weights = model.weights() if isinstance(model, Twin) else model.state_dict()
+            path = self.store.keep_last_good(weights)
+        where = "were not kept, as no folder was given" if path is None else f"are in {path}"
+        return InputError(f"{told}; the weights after epoch {number - 1} {where}")
 
 
-def _perturbed(model: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    """Return the images that the loss is taken on; the model's running statistics are not touched by the search."""
-    if recipe.method == "standard":
-        return images
-    model.eval()
-    if recipe.method == "n-fgsm":
-        return NFGSM()(model, images, labels, epsilon=recipe.epsilon)
-    attack = PGD(steps=recipe.pgd_steps, step_size=2.5 * recipe.epsilon / recipe.pgd_steps, random_start=True)
-    ids = torch.arange(len(images))
-    draw = int(torch.randint(2**31, ()).item())
-    return attack.run(Blind(Differentiable(model)), images, labels, Ball("linf", recipe.epsilon), ids, draw)
+def _seed(seed: int, epoch: int, again: bool) -> int:
+    """Return what torch is seeded with before an epoch: no generator's state has to be kept."""
+    digest = hashlib.sha256(f"{seed} {epoch} {int(again)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

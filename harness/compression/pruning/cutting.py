@@ -1,0 +1,183 @@
+"""Structured pruning: whole channels go, and every layer that they touch shrinks with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from contracts.errors import InputError, nearest
+from harness.compression.pruning.history import History, cut, replay
+from harness.compression.pruning.settings import WITH_GRADIENTS, Pruning
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from harness.compression.pruning.groups import Group
+    from harness.compression.pruning.trace import UncuttableError
+
+_TRIALS = 12  # modules that are tried, to name the one to ignore
+
+
+def prune(
+    model: nn.Module, example: Tensor, pruning: Pruning, gradients: Callable[[nn.Module], None] | None = None
+) -> History:
+    """Cut the least important channels of a model, in place; after an error it is as it was.
+
+    The layer that writes the logits keeps its outputs. Layers that meet in a sum shrink together; a layer may stay
+    whole: one that is smaller than `round_to`, and with `bn-scale` one whose channels meet no batch norm. An attention
+    keeps its heads, each of which loses the same channels; where it splits the width of its tokens among its heads, the
+    transformer's width and the insides of its attentions shrink by the same share, in steps of one channel a head. Its
+    scale, one over the root of a head's width, changes with it.
+
+    Args:
+        model: is put into evaluation mode; any that Torch-Pruning can trace.
+        example: float32, shape (n, channels, height, width), traced through the model.
+        pruning: what to cut.
+        gradients: for `taylor` and `robust-taylor`: accumulates the gradients of a loss in the parameters' `grad`. The
+            loss is all that sets the two apart. They are cleared before and afterwards.
+
+    Returns:
+        What was cut, for `replay`.
+
+    Raises:
+        InputError: a name that the model has not, a method that does not fit the model, a model that cannot be traced
+            or cut (with the module to ignore), or nothing that could be cut.
+    """
+    from harness.compression.pruning.groups import find_groups
+    from harness.compression.pruning.trace import UncuttableError
+
+    model.eval()
+    _check(model, pruning, gradients)
+    try:
+        bundles = find_groups(model, example, pruning.ignore)
+        _check_limits(bundles, pruning)
+        history = _planned(model, bundles, pruning, gradients)
+        _try(model, example, history)
+    except UncuttableError as error:
+        raise _refusal(model, example, pruning, error) from error
+    if not history:
+        raise InputError(
+            f"not a single channel of {type(model).__name__} was cut with sparsity {pruning.sparsity} and round_to "
+            f"{pruning.round_to}: lower prune.round_to, raise prune.sparsity, or ignore and limit less"
+        )
+    replay(model, None, history)
+    return history
+
+
+def _planned(
+    model: nn.Module, bundles: list[list[Group]], pruning: Pruning, gradients: Callable[[nn.Module], None] | None
+) -> History:
+    from harness.compression.pruning.importance import importances
+    from harness.compression.pruning.selection import cut_sides, select
+
+    groups = [group for bundle in bundles for group in bundle]
+    if pruning.method not in WITH_GRADIENTS:
+        scores = importances(model, groups, pruning)
+    else:
+        assert gradients is not None  # checked
+        model.zero_grad(set_to_none=True)
+        gradients(model)
+        if all(parameter.grad is None for parameter in model.parameters()):
+            raise InputError(
+                f"prune.method {pruning.method!r} found no gradient in any parameter: give it a loss to derive"
+            )
+        scores = importances(model, groups, pruning)
+        model.zero_grad(set_to_none=True)
+    by_group = {id(group): score for group, score in zip(groups, scores, strict=True)}
+    gone = select(bundles, by_group, pruning)
+    return [(name, out, channels) for (name, out), channels in cut_sides(gone).items()]
+
+
+def _try(model: nn.Module, example: Tensor, history: History) -> None:
+    """Cut a copy and run it.
+
+    Raises:
+        UncuttableError: a layer cannot be cut, or the rest does not fit together.
+    """
+    import torch
+
+    from harness.compression.pruning.trace import UncuttableError, innermost
+
+    copy = deepcopy(model)
+    name = ""
+    try:
+        for name, out, channels in history:
+            cut(copy, name, out, channels)
+    except Exception as error:  # parametrized weights, a grouped transposed convolution, ...
+        raise UncuttableError(name, error) from error
+    with innermost(copy) as where, torch.no_grad():
+        try:
+            scores, wanted = copy(example), model(example)
+        except Exception as error:  # the user's own forward
+            raise UncuttableError(where[-1] if where else "", error) from error
+    if scores.shape != wanted.shape:
+        raise UncuttableError("", f"it would return {tuple(scores.shape)} instead of {tuple(wanted.shape)}")
+
+
+def _refusal(model: nn.Module, example: Tensor, pruning: Pruning, error: UncuttableError) -> InputError:
+    """Name the smallest module around a failure that helps when ignored."""
+    place = f" in {error.module!r}" if error.module else ""
+    text = f"torch-pruning cannot trace or cut {type(model).__name__} ({error.reason}{place})"
+    for name in _suspects(model, error.module):
+        if _helps(model, example, replace(pruning, method="l1", limits={}, ignore=(*pruning.ignore, name))):
+            return InputError(f"{text}: put {name!r} into prune.ignore, or set prune.method = 'none'")
+    if error.module:
+        return InputError(f"{text}: mend this module, or set prune.method = 'none'")
+    return InputError(f"{text}: set prune.method = 'none'")
+
+
+def _suspects(model: nn.Module, module: str) -> Iterator[str]:
+    """Yield the module that failed, those around it, and then what is directly below the model."""
+    known = dict(model.named_modules())
+    names = [module]
+    while names[-1]:
+        names.append(names[-1].rpartition(".")[0])
+    names += [name for name, _ in model.named_children()]
+    yield from [name for name in dict.fromkeys(names) if name and name in known][:_TRIALS]
+
+
+def _helps(model: nn.Module, example: Tensor, pruning: Pruning) -> bool:
+    from harness.compression.pruning.groups import find_groups
+    from harness.compression.pruning.trace import UncuttableError
+
+    try:
+        history = _planned(model, find_groups(model, example, pruning.ignore), pruning, None)
+        _try(model, example, history)
+    except (UncuttableError, InputError):
+        return False
+    return bool(history)
+
+
+def _check(model: nn.Module, pruning: Pruning, gradients: Callable[[nn.Module], None] | None) -> None:
+    from torch import nn
+
+    known = [name for name, _ in model.named_modules() if name]
+    for setting, names in (("limits", pruning.limits), ("ignore", pruning.ignore)):
+        for name in names:
+            if name not in known:
+                hint = nearest(name, known) or ": a name is a module's as in named_modules()"
+                raise InputError(f"prune.{setting} names {name!r}, which is no module of {type(model).__name__}{hint}")
+    norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine for module in model.modules())
+    if pruning.method == "bn-scale" and not norms:
+        raise InputError(
+            f"prune.method 'bn-scale' reads the scales of batch norms, and {type(model).__name__} has none: choose "
+            "'l1', 'l2', 'taylor', 'robust-taylor' or 'random'"
+        )
+    if pruning.method in WITH_GRADIENTS and gradients is None:
+        raise InputError(f"prune.method {pruning.method!r} reads gradients of a loss, and none are given: give images")
+
+
+def _check_limits(bundles: list[list[Group]], pruning: Pruning) -> None:
+    """Refuse a share for what cannot be cut."""
+    from harness.compression.pruning.selection import limited_by
+
+    used = {
+        limited_by(name, pruning.limits) for bundle in bundles for group in bundle for name, out in group.sides if out
+    }
+    for name, share in pruning.limits.items():
+        if share and name not in used:
+            raise InputError(
+                f"prune.limits wants {share} of {name!r}, which has no output channels that can be cut: leave it out"
+            )

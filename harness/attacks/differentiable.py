@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from contracts.errors import InputError
+from harness.attacks.head import exact, head_of
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,8 @@ class Differentiable:
         self._model = model
         self.half = half
         self._device = device
+        self._head: torch.nn.Linear | None = None
+        self._looked_for_head = False
 
     @property
     def device(self) -> torch.device:
@@ -92,10 +95,12 @@ class Differentiable:
             return self._model(images).float()
 
     def rounded_logits(self, images: Tensor) -> Tensor:
-        """Return the logits as `gradient` does, without a gradient."""
+        """Return the logits without a gradient, in half precision up to the layer that writes them."""
         import torch
 
-        with torch.no_grad(), self._rounding(images):
+        if self.half is not None and not self._looked_for_head:
+            self._head, self._looked_for_head = head_of(self._model, images), True
+        with torch.no_grad(), self._rounding(images), exact(self._head):
             return self._model(images).float()
 
     def _rounding(self, images: Tensor) -> AbstractContextManager[object]:

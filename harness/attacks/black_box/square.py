@@ -15,9 +15,10 @@ from contracts.errors import InputError
 from harness.attacks import draws
 from harness.attacks.attack import BlackBox
 from harness.attacks.ball import Ball
+from harness.attacks.black_box.screening import Screening
 from harness.attacks.black_box.square_l2 import L2Proposals
-from harness.attacks.black_box.square_proposals import LinfProposals, Proposals
-from harness.attacks.victim import Victim, fooled
+from harness.attacks.black_box.square_proposals import Draw, LinfProposals, Proposals
+from harness.attacks.victim import Victim
 
 Array = npt.NDArray[Any]
 
@@ -67,61 +68,32 @@ class Square(BlackBox):
         lowest = np.full(len(images), np.inf, np.float32)
         standing = np.arange(len(images))
         for restart in range(self.restarts):
-            best, margins = images.copy(), np.full(len(images), np.inf, np.float32)
-            estimates = margins.copy()
+            best, search = images.copy(), Screening(victim, labels)
             for query in range(self.queries):
                 draw = partial(draws.uniform, seed, image_ids[standing], restart * self.queries + query)
-                if query == 0:
-                    points = proposals.first(standing, draw)
-                else:
-                    points = proposals.next(best, standing, self.share(query - 1), draw)
-                margin, estimate = _asked(victim, points, labels, standing, estimates)
-                better = margin < margins[standing]
-                best[standing[better]] = points[better]
-                margins[standing[better]] = margin[better]
-                estimates[standing[better]] = estimate[better]
-                standing = standing[margin > -np.inf]
+                points, rows = self._points(proposals, best, standing, query, draw)
+                if len(rows) == 0:
+                    continue
+                better = search.improved(points, rows)
+                best[rows[better]] = points[better]
+                standing = standing[search.lowest[standing] > -np.inf]
                 if len(standing) == 0:
                     break
-            nearer = margins < lowest
-            found[nearer], lowest[nearer] = best[nearer], margins[nearer]
+            nearer = search.lowest < lowest
+            found[nearer], lowest[nearer] = best[nearer], search.lowest[nearer]
             if len(standing) == 0:
                 break
         return found
 
+    def _points(
+        self, proposals: Proposals, best: Array, standing: Array, query: int, draw: Draw
+    ) -> tuple[Array, Array]:
+        """Return what to ask, and of which images.
 
-def _asked(victim: Victim, points: Array, labels: Array, standing: Array, estimates: Array) -> tuple[Array, Array]:
-    """Return the points' margins, infinite where an estimate is not below that of the best point; and the estimates.
-
-    The estimates of two images that differ in a square are rounded much alike: their difference tells more than either.
-    """
-    rough = victim.estimate(points, standing)
-    if rough is None:
-        margins = _margins(victim.scores(points, standing), labels[standing])
-        return margins, margins
-    estimate = _leads(rough, labels[standing])
-    hopeful = ~(estimate >= estimates[standing])
-    margins = np.full(len(standing), np.inf, np.float32)
-    if hopeful.any():
-        rows = standing[hopeful]
-        margins[hopeful] = _margins(victim.scores(points[hopeful], rows), labels[rows])
-    return margins, estimate
-
-
-def _margins(scores: Array, labels: Array) -> Array:
-    """Return how far the label's score is above the largest of the others, shape (m,); -inf where it fooled."""
-    won = fooled(scores, labels)
-    margins = _leads(scores, labels)
-    margins[won] = -np.inf
-    return margins
-
-
-def _leads(scores: Array, labels: Array) -> Array:
-    """Return how far the label's score is above the largest of the others, shape (m,); below 0 where it is not."""
-    rows = np.arange(len(labels))
-    own = scores[rows, labels]
-    others = scores.copy()
-    others[rows, labels] = -np.inf
-    with np.errstate(invalid="ignore"):
-        leads: Array = own - others.max(axis=1)
-    return leads
+        A square that already is as proposed has a margin that is known: it counts as asked, and costs nothing.
+        """
+        if query == 0:
+            return proposals.first(standing, draw), standing
+        points = proposals.next(best, standing, self.share(query - 1), draw)
+        changed = (points != best[standing]).any(axis=(1, 2, 3))
+        return points[changed], standing[changed]

@@ -14,6 +14,7 @@ import math
 
 from harness.training.perturbation import Perturbation
 from harness.training.recipe import SINGLE_STEP, Recipe
+from harness.training.trained import Epoch
 
 FALLBACK_STEPS = 3
 """Steps of the PGD that goes on: two may be too few at large radii."""
@@ -44,7 +45,8 @@ def has_collapsed(robust: float, best: float, single_step: float, samples: int) 
 
     Args:
         robust: accuracy on the validation images under PGD after the epoch.
-        best: the highest of the epochs before; before the first, what guessing gives.
+        best: the highest of the epochs before, or what guessing gives where that is more: a network may collapse before
+            it was ever robust, and one that is right less often than a constant answer has not just begun to learn.
         single_step: accuracy on the perturbed training images during the epoch.
         samples: number of validation images.
     """
@@ -53,10 +55,18 @@ def has_collapsed(robust: float, best: float, single_step: float, samples: int) 
     return lost and single_step - robust >= _FAR_ABOVE
 
 
-def sentence(title: str, recipe: Recipe, epoch: int, robust: float, best: float, single_step: float) -> str:
-    """Return the warning: in which epoch, from which to which accuracy, and what was done."""
+def sentence(title: str, recipe: Recipe, epoch: Epoch, best: float) -> str:
+    """Return the warning: in which epoch, from which to which accuracy, and what was done.
+
+    Args:
+        title: of the work.
+        recipe: of the method that collapsed.
+        epoch: in which it did.
+        best: as for `has_collapsed`.
+    """
     return (
-        f"{title}: {recipe.method} collapsed in epoch {epoch}, from a best robust accuracy of {best:.1%} to "
-        f"{robust:.1%} under PGD while {single_step:.1%} of its own perturbed images were right (catastrophic "
-        f"overfitting); it was undone, and trained again, as all after it, with PGD of {FALLBACK_STEPS} steps"
+        f"{title}: {recipe.method} collapsed in epoch {epoch.number}, from a robust accuracy of {best:.1%} (the best "
+        f"before, or that of guessing) to {epoch.robust:.1%} under PGD while {epoch.single_step:.1%} of its own "
+        "perturbed images were right (catastrophic overfitting); the epoch was undone, and trained again, as all after "
+        f"it, with PGD of {FALLBACK_STEPS} steps"
     )

@@ -32,9 +32,9 @@ class Course:
     best: dict[str, Tensor] | None = None
 
     @property
-    def best_robust(self) -> float | None:
-        """Highest robust accuracy of an epoch, None before there is one."""
-        return max((epoch.robust for epoch in self.epochs if epoch.robust is not None), default=None)
+    def best_robust(self) -> float:
+        """Highest robust accuracy of an epoch, 0 before there is one."""
+        return max((epoch.robust for epoch in self.epochs if epoch.robust is not None), default=0.0)
 
     def is_best(self, epoch: Epoch) -> bool:
         """Return whether no epoch before did better; without validation images the later one is."""

@@ -164,14 +164,11 @@ class _Run:
         """Return whether a single-step method collapsed in an epoch, and note it."""
         if epoch.robust is None or epoch.single_step is None:
             return False
-        best = self._course.best_robust
-        best = self._chance if best is None else best
+        best = max(self._course.best_robust, self._chance)
         if not collapse.has_collapsed(epoch.robust, best, epoch.single_step, len(self._validation)):
             return False
         self._course.collapsed = True
-        self._course.warnings.append(
-            collapse.sentence(self._title, self._recipe, epoch.number, epoch.robust, best, epoch.single_step)
-        )
+        self._course.warnings.append(collapse.sentence(self._title, self._recipe, epoch, best))
         return True
 
     def _add(self, epoch: Epoch) -> None:

@@ -18,7 +18,7 @@ from contracts.errors import InputError, unknown_name
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _PART = re.compile(r"(?P<key>[A-Za-z0-9_-]+)(?:\[(?P<filters>[^\[\]]*)\])?(?:\.(?=.)|$)")
 _FILTER = re.compile(r"\s*(?P<key>[A-Za-z0-9_-]+)\s*=\s*(?P<value>[^\[\],=<>\s]+)\s*")
-_CONDITION = re.compile(r"(?P<address>[^<>]+?)\s*(?P<operator>>=|<=|>|<)\s*(?P<bound>.+)", re.DOTALL)
+_CONDITION = re.compile(r"(?P<address>[^<>]+?)\s*(?P<operator>>=|<=|>|<)\s*(?P<bound>[^=\s].*)", re.DOTALL)
 _BOUND = re.compile(rf"(?P<number>{_NUMBER})\s*(?P<unit>\S*)")
 _EXAMPLE = "robustness[attack=pgd,epsilon=0.05].worst_case"
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {

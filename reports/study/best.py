@@ -56,6 +56,8 @@ def best(cells: Iterable[Cell], conditions: Sequence[Condition], objective: Addr
         InputError: no cell has a quantity at one of the addresses.
     """
     kept = tuple(cells)
+    if not kept:
+        return Choice(None, (), None, "the study has no cells")
     check_known([*(condition.address for condition in conditions), objective], kept)
     judged = [_judge(setting, alike, conditions, objective) for setting, alike in by_setting(kept).items()]
     holding = [entry for entry in judged if all(entry.verdicts)]
@@ -97,8 +99,6 @@ def _nothing(judged: Sequence[_Judged], conditions: Sequence[Condition]) -> str:
         failed, unknown = verdicts.count(False), verdicts.count(None)
         if failed or unknown:
             counts.append(f"{condition} fails in {failed}" + (f" and was not measured in {unknown}" if unknown else ""))
-    if not judged:
-        return "the study has no cells"
     nearest = min(judged, key=lambda entry: _distance(entry, conditions))
     misses = ", ".join(
         f"{condition.address} {_told(value)}"

@@ -63,6 +63,9 @@ def level_panels(
         finetunes: the fine-tunings, in the order of their panels.
         paper: values drawn faint in the adversarially fine-tuned panels; those of other compressions are left out.
     """
+    shown = [row for row in table if row.setting.compression == compression and row.setting.finetune in finetunes]
+    papers = [value for value in paper if value.compression == compression and "adversarial" in finetunes]
+    lowest = min([row.robust.mean for row in shown] + [value.robust for value in papers], default=0.0)
     panels = []
     for finetune in finetunes:
         mine = [entry for entry in planned if (entry.compression, entry.finetune) == (compression, finetune)]
@@ -71,9 +74,11 @@ def level_panels(
             start = ("quantize", bits, kind) if bits else ("none", 32, "")
             inside += [entry for entry in planned if entry.finetune == finetune and _start_key(entry) == start]
             words = [_FINETUNES[finetune], kind, f"int{bits}" if bits else ""]
-            theirs = [value for value in paper if value.compression == compression and finetune == "adversarial"]
+            theirs = papers if finetune == "adversarial" else ()
             title = f"{_title(compression)}, {', '.join(word for word in words if word)}"
             panels.append(Panel(title, _levels(table, inside, compression == "quantize", theirs)))
+            # One axis for all panels of a figure; where nothing falls low, an empty lower half would hide differences.
+            panels[-1].figure["layout"]["yaxis"]["range"] = [50 if lowest > 0.55 else -2, 102]
     return tuple(panels)
 
 
@@ -111,13 +116,14 @@ def pareto_figure(found: Pareto) -> Figure:
             "line": {"color": REFERENCE, "width": 1.5, "shape": "hv"},
         }
         if name == "front":
-            trace |= {"text": [str(place) for place in range(1, len(candidates) + 1)], "textposition": "top center"}
+            sides = ["bottom center" if place % 2 else "top center" for place in range(len(candidates))]
+            trace |= {"text": [str(place) for place in range(1, len(candidates) + 1)], "textposition": sides}
         figure["data"].append(trace)
     costs = [candidate.cost.mean for candidate in (*found.front, *found.dominated)]
     layout = figure["layout"]
     layout["xaxis"] |= {"title": {"text": _words(axis_name(found.cost))}, "nticks": 6}
     if unit_suffix(found.cost) == "_bytes":
-        layout["xaxis"] |= {"tickformat": "~s", "ticksuffix": "B"}
+        layout["xaxis"] |= {"tickformat": "~s"}
     if costs and min(costs) > 0 and max(costs) > 10 * min(costs):
         layout["xaxis"] |= {"type": "log", "dtick": "D2"}
     layout["yaxis"] |= {"title": {"text": "robust accuracy, %"}, "nticks": 6}
@@ -171,8 +177,8 @@ def _levels(table: Sequence[Row], settings: Sequence[Setting], by_bits: bool, pa
     spread = (max(places.values()) - min(places.values())) or 1.0
     edges = [min(places.values()) - 0.06 * spread, max(places.values()) + 0.06 * spread]
     layout["xaxis"] |= {"tickvals": list(places.values()), "ticktext": list(names.values()), "range": edges}
-    layout["xaxis"] |= {"title": {"text": "bits" if by_bits else "channels pruned, %"}, "tickangle": 0}
-    layout["yaxis"] |= {"range": [0, 102], "tickvals": [0, 25, 50, 75, 100], "title": {"text": "accuracy, %"}}
+    layout["xaxis"] |= {"title": {"text": "quantized to" if by_bits else "channels pruned, %"}, "tickangle": 0}
+    layout["yaxis"] |= {"tickvals": [0, 25, 50, 75, 100], "title": {"text": "accuracy, %"}}
     return figure
 
 

@@ -144,7 +144,7 @@ def _fronts(study: StudyDocument, charts: dict[str, Figure]) -> list[Front]:
             if found.front:
                 id = f"pareto-{len(fronts) + 1}"
                 charts[id] = pareto_figure(found)
-                fronts.append(Front(id, f"{axis_name(robustness)}, against {axis_name(cost)}", found))
+                fronts.append(Front(id, f"{axis_name(cost)} ({axis_name(robustness)})", found))
     return fronts
 
 

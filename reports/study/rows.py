@@ -14,6 +14,7 @@ from contracts.files import write_json, write_text
 from reports.address import Address
 from reports.robustness_parts import Rate
 from reports.study.document import COUNTS, Cell, Compression, Evaluation, On, Setting
+from reports.wording import plain
 
 Value = str | int | float | None
 
@@ -191,5 +192,8 @@ def _rate(rates: Sequence[Rate]) -> Spread:
 
 
 def _cell(value: Value) -> Value:
-    """Quote words that a spreadsheet would run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+    """Return words on one line, quoted where a spreadsheet would run them as a formula."""
+    if not isinstance(value, str):
+        return value
+    words = plain(value)
+    return f"'{words}" if words.lstrip().startswith(("=", "+", "-", "@")) else words

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from reports.address import Address, unit_suffix
 from reports.study.rows import Spread
 from reports.wording import NULL, plain, significant, size
@@ -24,14 +26,18 @@ def axis_name(address: Address) -> str:
 
 
 def quantity_told(address: Address, number: Spread | None) -> str:
-    """Return a mean in its unit, with its standard deviation where there are several seeds; `-` for None."""
+    """Return a mean in its unit, with its standard deviation where seeds differ; `-` for None."""
     if number is None:
         return NULL
     suffix = unit_suffix(address)
-    values = [number.mean] if number.sd is None else [number.mean, number.sd]
     if suffix == "_bytes":
-        return " ± ".join(size(round(value)) for value in values)
-    return " ± ".join(map(significant, values)) + _UNITS.get(suffix, "")
+        mean, sd = size(round(number.mean)), size(round(number.sd or 0.0))
+    elif number.sd is None:
+        mean, sd = significant(number.mean), ""
+    else:
+        decimals = max(0, 2 - math.floor(math.log10(abs(number.mean) or 1.0)))
+        mean, sd = f"{number.mean:,.{decimals}f}", f"{number.sd:,.{decimals}f}"
+    return (f"{mean} ± {sd}" if number.sd else mean) + _UNITS.get(suffix, "")
 
 
 def rate_told(number: Spread) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.compression.pruning.groups import Group
     from harness.compression.pruning.trace import UncuttableError
 
-_TRIALS = 12  # modules that are tried, to name the one to ignore
+_TRIALS = 20  # modules below the model that are tried, to name those to ignore
 
 
 def prune(
@@ -117,37 +117,63 @@ def _try(model: nn.Module, example: Tensor, history: History) -> None:
 
 
 def _refusal(model: nn.Module, example: Tensor, pruning: Pruning, error: UncuttableError) -> InputError:
-    """Name the smallest module around a failure that helps when ignored."""
+    """Name the smallest module around a failure that helps when ignored, or else those below the model that do."""
     place = f" in {error.module!r}" if error.module else ""
     text = f"torch-pruning cannot trace or cut {type(model).__name__} ({error.reason}{place})"
-    for name in _suspects(model, error.module):
-        if _helps(model, example, replace(pruning, method="l1", limits={}, ignore=(*pruning.ignore, name))):
-            return InputError(f"{text}: put {name!r} into prune.ignore, or set prune.method = 'none'")
+    easier = replace(pruning, method="l1", limits={})
+    around, below = _around(error.module), _below(model)
+    below.sort(key=lambda name: name not in around)
+    one = next((each for each in around + below if _cut_without(model, example, easier, [each])), None)
+    names = [one] if one else _least_to_ignore(model, example, easier, below)
+    if names:
+        listed = ", ".join(map(repr, names))
+        return InputError(f"{text}: put {listed} into prune.ignore, or set prune.method = 'none'")
     if error.module:
         return InputError(f"{text}: mend this module, or set prune.method = 'none'")
     return InputError(f"{text}: set prune.method = 'none'")
 
 
-def _suspects(model: nn.Module, module: str) -> Iterator[str]:
-    """Yield the module that failed, those around it, and then what is directly below the model."""
-    known = dict(model.named_modules())
-    names = [module]
-    while names[-1]:
-        names.append(names[-1].rpartition(".")[0])
-    names += [name for name, _ in model.named_children()]
-    yield from [name for name in dict.fromkeys(names) if name and name in known][:_TRIALS]
+def _around(module: str) -> list[str]:
+    """Return a module's name and those of the modules around it, but for the model."""
+    parts = module.split(".") if module else []
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
-def _helps(model: nn.Module, example: Tensor, pruning: Pruning) -> bool:
+def _below(model: nn.Module) -> list[str]:
+    """Return the modules directly below the model, or below the one that it wraps, small ones first.
+
+    None where they are many: each is tried.
+    """
+    prefix = ""
+    while len(children := list(model.get_submodule(prefix.rstrip(".")).named_children())) == 1:
+        prefix += f"{children[0][0]}."
+    children.sort(key=lambda child: sum(weight.numel() for weight in child[1].parameters()))
+    return [f"{prefix}{name}" for name, _ in children] if len(children) <= _TRIALS else []
+
+
+def _least_to_ignore(model: nn.Module, example: Tensor, pruning: Pruning, names: list[str]) -> list[str]:
+    """Return those of the modules, large ones last, that must all be ignored; none where nothing is left to cut."""
+    if _cut_without(model, example, pruning, names) is None:
+        return []
+    for name in reversed(names):
+        fewer = [each for each in names if each != name]
+        if _cut_without(model, example, pruning, fewer) is not None:
+            names = fewer
+    return names if _cut_without(model, example, pruning, names) else []
+
+
+def _cut_without(model: nn.Module, example: Tensor, pruning: Pruning, ignore: list[str]) -> History | None:
+    """Return what is cut where these are ignored too, or None: it fails."""
     from harness.compression.pruning.groups import find_groups
     from harness.compression.pruning.trace import UncuttableError
 
+    pruning = replace(pruning, ignore=(*pruning.ignore, *ignore))
     try:
         history = _planned(model, find_groups(model, example, pruning.ignore), pruning, None)
         _try(model, example, history)
     except (UncuttableError, InputError):
-        return False
-    return bool(history)
+        return None
+    return history
 
 
 def _check(model: nn.Module, pruning: Pruning, gradients: Callable[[nn.Module], None] | None) -> None:

@@ -23,6 +23,7 @@ _ROOTS = (ops.OPTYPE.CONV, ops.OPTYPE.DEPTHWISE_CONV, ops.OPTYPE.LINEAR)
 _WITHOUT_CHANNELS = frozenset(
     getattr(ops.OPTYPE, kind) for kind in ("CONCAT", "SPLIT", "ELEMENTWISE", "RESHAPE", "UNBIND", "EXPAND", "SLICE")
 )
+_MOST_PAIRS = 300_000  # the largest layers of VGG have 25,000
 _FIXED = (ops.OPTYPE.OUTPUT, ops.OPTYPE.CUSTOMIZED)
 
 
@@ -120,8 +121,9 @@ def _group(graph: Any, layers: _Layers, root: Any, name: str) -> Group:
     """Return all that must shrink with a layer's output channels."""
     sides: dict[Side, dict[int, list[int]]] = {}
     parts: dict[Side, int] = {}
+    nodes: dict[Side, Any] = {}
     keep = False
-    for node, cut, pairs in _reached(graph, root):
+    for node, cut, pairs in _reached(graph, root, name):
         side = layers.side(node, cut)
         keep |= layers.keeps(node, side) or any(pair.root_idx is None for pair in pairs)
         if side is not None:
@@ -129,8 +131,10 @@ def _group(graph: Any, layers: _Layers, root: Any, name: str) -> Group:
             for pair in pairs:
                 roots.setdefault(pair.idx, []).append(pair.root_idx)
             parts[side] = layers.equal_parts(node, side)
-            if not keep:
-                _check_fits(graph, node, side, roots)
+            nodes[side] = node
+    if not keep:
+        for side, node in nodes.items():
+            _check_fits(graph, node, side, sides[side])
     parts |= {side: layers.heads.of(side[0]) for side in layers.heads.inner_sides(sides)}
     channels = len(sides[name, True])
     unit = [0] * channels if keep else _units(channels, sides, parts)
@@ -153,10 +157,13 @@ def _units(channels: int, sides: Mapping[Side, Mapping[int, list[int]]], parts: 
     return together.numbers()
 
 
-def _reached(graph: Any, root: Any) -> Iterator[tuple[Any, Any, set[Any]]]:
+def _reached(graph: Any, root: Any, name: str) -> Iterator[tuple[Any, Any, set[Any]]]:
     """Yield every step that cutting a layer's outputs leads to: node, cut, the (channel, channel of the root) pairs.
 
     Torch-Pruning's own groups keep one root of a channel that several lead to: what must go together would be lost.
+
+    Raises:
+        UncuttableError: the channels grow without end, as where windows are cut out of tokens.
     """
     start = graph.get_pruner_of_module(root.module).prune_out_channels
     first = [_helpers._HybridIndex(idx=each, root_idx=each) for each in range(graph.get_out_channels(root))]
@@ -172,6 +179,8 @@ def _reached(graph: Any, root: Any) -> Iterator[tuple[Any, Any, set[Any]]]:
                 mapped = mapping(mapped) if mapping is not None else mapped
             known = found.setdefault((edge.target, edge.handler), set())
             new = [pair for pair in dict.fromkeys(mapped) if pair not in known]
+            if len(known) + len(new) > _MOST_PAIRS:
+                raise UncuttableError(name, "its channels are rearranged in a way that cannot be followed")
             if new:
                 known.update(new)
                 waiting.append((edge.target, edge.handler, new))

@@ -72,8 +72,6 @@ def _channel_dimension(parameter: nn.Parameter) -> int:
 
 def _cut_layer_norm(layer: nn.LayerNorm, channels: list[int]) -> None:
     """Cut a layer norm: Torch-Pruning keeps the rest in the order of a set, which is not always ascending."""
-    from torch import nn
-
     if layer.elementwise_affine:
         for name, parameter in list(layer.named_parameters(recurse=False)):
             setattr(layer, name, _without(parameter, parameter.ndim - 1, channels))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from contracts.errors import InputError
 from harness.compression.pruning import Pruning, prune, replay
-from tests.harness.compression.pruning.networks import ThroughNumpy, layers, swapping
+from tests.harness.compression.pruning.networks import Swapped, ThroughNumpy, layers, swapping
 from tests.harness.compression.small_networks import Shared, pixels, plain, settled
 
 EXAMPLE = torch.zeros(1, 1, 8, 8)
@@ -56,6 +56,15 @@ def test_a_parameter_across_the_channels_is_named_with_its_module() -> None:
         prune(model.eval(), EXAMPLE, Pruning())
     prune(model, EXAMPLE, Pruning(ignore=("1",)))
     assert layers(model) == {"0": 16, "2": 4, "4": 3}
+
+
+def test_all_modules_that_must_be_ignored_are_named() -> None:
+    parts = list(swapping().children())
+    model = settled(nn.Sequential(*parts[:6], Swapped(8), nn.Conv2d(8, 8, 1), *parts[6:]))
+    with pytest.raises(InputError, match=r"put '2', '6' into prune\.ignore"):
+        prune(model, EXAMPLE, Pruning())
+    prune(model, EXAMPLE, Pruning(ignore=("2", "6")))
+    assert layers(model) == {"0": 8, "3": 4, "5": 8, "7": 4, "10": 3}
 
 
 def test_a_model_that_fails_everywhere_is_refused() -> None:

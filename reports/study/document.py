@@ -29,6 +29,11 @@ Quantized = Literal["post-training", "quantization-aware"]
 Finetune = Literal["none", "standard", "adversarial"]
 On = Literal["engine", "twin"]
 State = Literal["finished", "missing", "failed"]
+FINETUNED: Final[Mapping[Finetune, str]] = {
+    "none": "not fine-tuned",
+    "standard": "fine-tuned on clean images",
+    "adversarial": "fine-tuned adversarially",
+}
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -56,9 +61,8 @@ class Setting:
     @property
     def name(self) -> str:
         """The whole setting in words."""
-        tuned = {"none": "not fine-tuned", "standard": "fine-tuned", "adversarial": "fine-tuned adversarially"}
         how = f" ({self.quantization})" if self.quantization else ""
-        return f"{self.base} model, {self.compressed}{how}, {tuned[self.finetune]}"
+        return f"{self.base} model, {self.compressed}{how}, {FINETUNED[self.finetune]}"
 
 
 @dataclass(frozen=True)

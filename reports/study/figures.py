@@ -16,7 +16,7 @@ from typing import Any
 
 from reports.address import unit_suffix
 from reports.charts import CLEAN, REFERENCE, WORST, Figure, _figure, _words
-from reports.study.document import Compression, Finetune, Setting
+from reports.study.document import FINETUNED, Compression, Finetune, Setting
 from reports.study.features import FeaturePanel
 from reports.study.paper import PROTOCOL, PaperValue
 from reports.study.pareto import Candidate, Pareto
@@ -33,7 +33,6 @@ MOST_POINTS = 1500
 
 _PANEL_PX = 320
 _FAINT = 0.4
-_FINETUNES = {"none": "not fine-tuned", "standard": "fine-tuned", "adversarial": "fine-tuned adversarially"}
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,13 @@ def level_panels(
             inside = [setting for setting in mine if _panel_key(setting) == (kind, bits)]
             start = ("quantize", bits, kind) if bits else ("none", 32, "")
             inside += [entry for entry in planned if entry.finetune == finetune and _start_key(entry) == start]
-            words = [_FINETUNES[finetune], kind, f"int{bits}" if bits else ""]
+            words = [FINETUNED[finetune], kind, f"int{bits}" if bits else ""]
             theirs = papers if finetune == "adversarial" else ()
             title = f"{_title(compression)}, {', '.join(word for word in words if word)}"
             panels.append(Panel(title, _levels(table, inside, compression == "quantize", theirs)))
             # One axis for all panels of a figure; where nothing falls low, an empty lower half would hide differences.
-            panels[-1].figure["layout"]["yaxis"]["range"] = [50 if lowest > 0.55 else -2, 102]
+            axis = panels[-1].figure["layout"]["yaxis"]
+            axis |= {"range": [50, 102], "title": {"text": "accuracy, %, from 50"}} if lowest > 0.55 else {}
     return tuple(panels)
 
 
@@ -116,8 +116,9 @@ def pareto_figure(found: Pareto) -> Figure:
             "line": {"color": REFERENCE, "width": 1.5, "shape": "hv"},
         }
         if name == "front":
-            sides = ["bottom center" if place % 2 else "top center" for place in range(len(candidates))]
-            trace |= {"text": [str(place) for place in range(1, len(candidates) + 1)], "textposition": sides}
+            # Above and left of a point on the front is nothing but the rest of the front.
+            numbers = [str(place) for place in range(1, len(candidates) + 1)]
+            trace |= {"text": numbers, "textposition": "top left"}
         figure["data"].append(trace)
     costs = [candidate.cost.mean for candidate in (*found.front, *found.dominated)]
     layout = figure["layout"]
@@ -178,7 +179,8 @@ def _levels(table: Sequence[Row], settings: Sequence[Setting], by_bits: bool, pa
     edges = [min(places.values()) - 0.06 * spread, max(places.values()) + 0.06 * spread]
     layout["xaxis"] |= {"tickvals": list(places.values()), "ticktext": list(names.values()), "range": edges}
     layout["xaxis"] |= {"title": {"text": "quantized to" if by_bits else "channels pruned, %"}, "tickangle": 0}
-    layout["yaxis"] |= {"tickvals": [0, 25, 50, 75, 100], "title": {"text": "accuracy, %"}}
+    layout["yaxis"] |= {"range": [-2, 102], "title": {"text": "accuracy, %"}}
+    layout["yaxis"] |= {"tickvals": [0, 25, 50, 75, 100]}
     return figure
 
 

@@ -39,7 +39,7 @@ def three(widths: tuple[int, int, int] = (20, 30, 40)) -> nn.Module:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(1, 95), st.sampled_from([1, 2, 3, 4, 8]))
 def test_every_layer_loses_the_share_rounded_up_and_keeps_a_multiple(percent: int, round_to: int) -> None:
     model = three()

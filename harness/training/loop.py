@@ -64,17 +64,14 @@ def train(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).to(memory_format=torch.channels_last)
-    run = _Run(model, split, recipe, seed, title, device, settle)
-    run.store = Unfinished(unfinished, sha256_json([made_from, seed, len(split), asdict(recipe)]))
-    outcome = run.to_the_end(progress)
+    store = Unfinished(unfinished, sha256_json([made_from, seed, len(split), asdict(recipe)]))
+    outcome = _Run(model, split, recipe, seed, title, device, settle, store).to_the_end(progress)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
     return outcome
 
 
 class _Run:
     """A training run: epochs, each judged and kept, and what is done when one goes wrong."""
-
-    store: Unfinished
 
     def __init__(
         self,
@@ -85,7 +82,9 @@ class _Run:
         title: str,
         device: torch.device,
         settle: Callable[[], None],
+        store: Unfinished,
     ) -> None:
+        self._store = store
         self._split, self._recipe, self._seed, self._title, self._device = split, recipe, seed, title, device
         self._images, self._labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
         self._validation = Validation.draw(split.labels, recipe.validation_samples, seed % 2**32)
@@ -98,7 +97,7 @@ class _Run:
 
     def to_the_end(self, progress: Progress) -> Trained:
         """Run every epoch that is not finished, and put the weights in place that are to be returned."""
-        if (state := self.store.recall()) is not None:
+        if (state := self._store.recall()) is not None:
             self._course = Course.of(state["course"])
             self._learner.restore(state["learner"])
         self._good = self._learner.capture()
@@ -150,7 +149,7 @@ class _Run:
         if collapsed:
             self._learner.restore(self._good)
         self._good = self._learner.capture()
-        self.store.keep({"course": course.state_dict(), "learner": self._good})
+        self._store.keep({"course": course.state_dict(), "learner": self._good})
         return not collapsed
 
     def _judge(self, advance: Advance) -> Verdict:
@@ -192,7 +191,7 @@ class _Run:
         with self._learner.as_returned():
             model = self._learner.model
             weights = model.weights() if isinstance(model, Twin) else model.state_dict()
-            path = self.store.keep_last_good(weights)
+            path = self._store.keep_last_good(weights)
         where = "were not kept, as no folder was given" if path is None else f"are in {path}"
         return InputError(f"{told}; the weights after epoch {number - 1} {where}")
 

@@ -78,13 +78,20 @@ def _fgsm_rs(model: nn.Module, images: Tensor, labels: Tensor, ball: Ball) -> Te
 
 
 def _most_divergent(model: nn.Module, images: Tensor, ball: Ball, steps: int) -> Tensor:
-    # With its graph: under autocast, weights that are cast without one would be taken for the training pass too.
-    clean = log_softmax(model(images).float(), 1).detach()
+    """Climb the divergence from the clean prediction, from beside the clean image."""
     current = ball.project(images + _TRADES_NOISE * torch.randn_like(images), images)
-    for _ in range(steps):
-        _, gradient = Differentiable(model).gradient(current, lambda logits: divergence(clean, log_softmax(logits, 1)))
-        current = ball.project(current + _STRIDE * ball.epsilon / steps * ball.direction(gradient), images)
+    # In float32: bfloat16 cannot tell a pixel from one so near, and the first step would go anywhere.
+    with torch.autocast(images.device.type, enabled=False):
+        clean = log_softmax(Differentiable(model).logits(images), 1)
+        current = _climbed(model, current, images, clean, ball, steps)
+    for _ in range(steps - 1):
+        current = _climbed(model, current, images, clean, ball, steps)
     return current
+
+
+def _climbed(model: nn.Module, current: Tensor, images: Tensor, clean: Tensor, ball: Ball, steps: int) -> Tensor:
+    _, gradient = Differentiable(model).gradient(current, lambda logits: divergence(clean, log_softmax(logits, 1)))
+    return ball.project(current + _STRIDE * ball.epsilon / steps * ball.direction(gradient), images)
 
 
 def divergence(clean: Tensor, other: Tensor) -> Tensor:

@@ -88,6 +88,16 @@ def test_the_divergence_is_torch_s() -> None:
     assert float(divergence(clean, clean).abs().max()) == 0
 
 
+def test_the_divergence_s_first_step_has_the_same_direction_in_bfloat16() -> None:
+    model, images, labels = task()
+    found = []
+    for enabled in (False, True):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(Perturbation("trades", EPSILON, 1)(model, images, labels))
+    torch.testing.assert_close(found[0], found[1])
+
+
 def test_trades_weighs_the_divergence_beside_the_loss_on_clean_images() -> None:
     model, images, labels = task()
     settings = recipe("trades", trades_beta=3.0, label_smoothing=0.1, epsilon=EPSILON)

@@ -18,6 +18,9 @@ from contracts.errors import InputError
 from contracts.files import canonical_json, read_json, sha256_file, sha256_json, write_json
 
 MANIFEST = "manifest.json"
+UNFINISHED = "unfinished"
+"""Folder of the run folder for what long work keeps."""
+
 SEAL = "seal"
 """The manifest's key for the digest over everything else in it."""
 
@@ -52,6 +55,8 @@ class Task:
         inputs: what it is made from outside the run folder.
         unfit: says in a clause why a whole artifact is of no use on this machine, None where it is; it is then made
             again, if what it is made from is here.
+        unfinished: folder in the run folder where long work keeps how far it is, removed once the artifact is written;
+            None where work begins anew.
     """
 
     stage: str
@@ -62,6 +67,7 @@ class Task:
     parents: tuple[Task, ...] = ()
     inputs: tuple[ExternalInput, ...] = field(default=())
     unfit: Callable[[Artifact], str | None] = field(default=lambda _: None)
+    unfinished: str | None = None
 
 
 @dataclass(frozen=True)

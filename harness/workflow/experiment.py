@@ -5,99 +5,42 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from calibration.observers import CALIBRATORS
-from contracts.errors import InputError, unknown_name
+from contracts.errors import InputError
 from engines import registry as backends
-from engines.backend import PRECISIONS, Precision
 from harness.attacks import registry as attacks
 from harness.attacks.ball import Norm, check_radius
-from harness.data import registry as data_sets
+from harness.compression.pruning import METHODS
 from harness.measurement.window import PROFILES
 from harness.models.build import check_name
-from harness.robustness.arms import ARMS
-
-
-class Section(BaseModel):
-    """A section of the file: immutable, no unknown keys, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else [value]
-
-
-def _listed_unless_auto(value: Any) -> Any:
-    return value if value == "auto" else _listed(value)
-
-
-def _in_order(value: Any) -> Any:
-    return value if value == "auto" else tuple(sorted(set(value)))
-
-
-def _among(kind: str, known: tuple[str, ...]) -> BeforeValidator:
-    def check(value: Any) -> Any:
-        if isinstance(value, str) and value not in known:
-            raise unknown_name(kind, value, known)
-        return value
-
-    return BeforeValidator(check)
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise InputError("an empty list where at least one value is asked for")
-    return tuple(dict.fromkeys(values))
-
-
-_LISTED, _DISTINCT = BeforeValidator(_listed), AfterValidator(_distinct)
-
-
-def _data_set(name: str) -> str:
-    if ":" not in name:  # a user's own is found when its images are wanted: a board that measures has no need of them
-        data_sets.check_name(name)
-    return name
-
-
-# Strict: true is no number, and "5" is a string.
-Epsilon = Annotated[float, Field(gt=0.0, le=1.0, strict=True)]
-Positive = Annotated[float, Field(gt=0.0, strict=True)]
-NotNegative = Annotated[float, Field(ge=0.0, strict=True)]
-AtLeastOne = Annotated[int, Field(ge=1, strict=True)]
-Calibrator = Annotated[str, _among("calibrator", CALIBRATORS)]
-Backends = Annotated[
-    tuple[Annotated[str, _among("backend", (*backends.NAMES, backends.AUTO))], ...], _LISTED, _DISTINCT
-]
-Precisions = Annotated[tuple[Annotated[Precision, _among("precision", PRECISIONS)], ...], _LISTED, _DISTINCT]
-Attacks = Annotated[tuple[Annotated[str, _among("attack", (*attacks.NAMES, *attacks.SETS))], ...], _LISTED, _DISTINCT]
-Epsilons = Annotated[tuple[Positive, ...], _LISTED, _DISTINCT]
-Arms = Annotated[
-    tuple[Annotated[str, _among("arm", ARMS)], ...],
-    _LISTED,
-    _DISTINCT,
-    AfterValidator(lambda arms: tuple(sorted(arms, key=ARMS.index))),  # they run in this order whatever was asked
-]
-KeepFloat = Annotated[
-    Literal["auto"] | tuple[str, ...], BeforeValidator(_listed_unless_auto), AfterValidator(_in_order)
-]
-Batches = Annotated[tuple[AtLeastOne, ...], _LISTED, _DISTINCT]
+from harness.workflow.setting_types import (
+    ORDERS,
+    Arms,
+    AtLeastOne,
+    Attacks,
+    Backends,
+    Batches,
+    Calibrator,
+    DataSetName,
+    Epsilon,
+    Epsilons,
+    Fraction,
+    FromZero,
+    KeepFloat,
+    NotNegative,
+    Order,
+    Positive,
+    Precisions,
+    Section,
+    among,
+)
 
 
 class Data(Section):
     """Which images; `size` resizes an image folder, `calibration` names a file of images that calibrate."""
 
-    name: Annotated[str, AfterValidator(_data_set)] = "digits"
+    name: DataSetName = "digits"
     path: str | None = None
     size: AtLeastOne | None = None
     calibration: str | None = None
@@ -127,29 +70,57 @@ class Model(Section):
 
 
 class Learning(Section):
-    """What training and fine-tuning share."""
+    """What training and fine-tuning share.
+
+    `schedule` is the learning rate's way; `crop` shifts images by up to so many pixels; `ema_decay` averages the
+    weights; `validation_samples` images of the training split are kept aside and judge every epoch, of which the best
+    is kept.
+    """
 
     epochs: AtLeastOne = 4
     epsilon: Epsilon = 0.05
     learning_rate: Positive = 0.1
+    schedule: Literal["one-cycle", "cosine", "step", "constant"] = "one-cycle"
     batch_size: AtLeastOne = 128
     weight_decay: NotNegative = 5e-4
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] = 0.0
+    gradient_clip: Positive = 1.0
     flip: bool = False
+    crop: FromZero = 0
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] = 0.0
     pgd_steps: AtLeastOne = 7
+    trades_beta: Positive = 6.0
+    precision: Literal["auto", "float32"] = "auto"
+    validation_samples: FromZero = 512
+    keep: Literal["best", "last"] = "best"
 
 
 class Train(Learning):
     """Training of the base model."""
 
-    method: Literal["standard", "n-fgsm", "pgd"] = "standard"
+    method: Literal["standard", "n-fgsm", "fgsm-rs", "pgd", "trades"] = "standard"
 
 
 class Prune(Section):
-    """Structured pruning; `sparsity` is the share of channels that go."""
+    """Structured pruning.
 
-    method: Literal["none", "l1"] = "none"
-    sparsity: Annotated[float, Field(gt=0.0, lt=1.0, strict=True)] = 0.5
+    `sparsity` is the share of `target` that goes: of every layer's channels, of parameters, of multiply-accumulates, or
+    of the engine's measured latency. `limits` gives layers a share of their own; `ignore` names modules that stay
+    whole; between `steps` the model is fine-tuned for `step_epochs`; `gradient_samples` training images tell `taylor`
+    and `robust-taylor` what a channel is worth.
+    """
+
+    method: Annotated[str, among("pruning method", ("none", *METHODS))] = "none"
+    sparsity: Fraction = 0.5
+    target: Literal["channels", "parameters", "macs", "latency"] = "channels"
+    scope: Literal["local", "global"] = "local"
+    limits: dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(default={})
+    max_sparsity: Fraction = 0.95
+    ignore: tuple[str, ...] = ()
     round_to: AtLeastOne = 8
+    steps: AtLeastOne = 1
+    step_epochs: AtLeastOne = 1
+    gradient_samples: AtLeastOne = 1024
 
 
 class Quantize(Section):
@@ -166,7 +137,7 @@ class Quantize(Section):
 class Finetune(Learning):
     """Fine-tuning of the twin, through its quantizers; activation ranges stay, or follow the activations."""
 
-    method: Literal["none", "standard", "n-fgsm", "pgd"] = "n-fgsm"
+    method: Literal["none", "standard", "n-fgsm", "fgsm-rs", "pgd", "trades"] = "n-fgsm"
     learning_rate: Positive = 0.05
     ranges: Literal["frozen", "moving-average"] = "frozen"
 
@@ -229,15 +200,16 @@ class Measure(Section):
     """The measurement; `threads` 0 takes every core this process may use, `cuda_graph` counts for TensorRT alone."""
 
     batch: Batches = (1, 64)
-    profile: Annotated[str, _among("profile", tuple(PROFILES))] = "quick"
+    profile: Annotated[str, among("profile", tuple(PROFILES))] = "quick"
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     cuda_graph: bool = False
 
 
 class Experiment(Section):
-    """A whole experiment."""
+    """A whole experiment; `order` is that of compression and fine-tuning."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    order: Order = ORDERS[0]
     data: Data = Data()
     model: Model = Model(name="digits-cnn")
     train: Train = Train()
@@ -247,7 +219,7 @@ class Experiment(Section):
     build: Build = Build()
     eval: Eval = Eval()
     measure: Measure = Measure()
-    attack: dict[str, dict[str, Any]] = {}
+    attack: dict[str, dict[str, Any]] = Field(default={})
 
     @model_validator(mode="after")
     def _attacks_are_known(self) -> Experiment:

@@ -122,7 +122,7 @@ class Journey:
             return keep_float.read(ranges, None)
         origin = self.origin
         task = keep_float.latency_task(
-            self._context, origin.pruned, origin.calibrated, origin.ranges, backend, self._device
+            self._context, origin.unquantized, origin.calibrated, origin.ranges, backend, self._device
         )
         return keep_float.read(ranges, self._ledger.ensure(task))
 
@@ -193,7 +193,6 @@ class Journey:
         for epsilon in context.experiment.eval.epsilon if planned.steps else ():
             task = self._attack(attack.Given(engine, final, decided, None), planned, epsilon)
             outcomes.append(self._ledger.ensure(task, again=again))
-            attack.forget_unfinished(context, task)
         return first, tuple(outcomes)
 
     def _model_of(self, engine: Task, made: Artifact, *, needed: bool) -> Task | None:

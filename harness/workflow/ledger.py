@@ -11,6 +11,7 @@ from typing import Any
 from contracts.errors import InputError
 from contracts.files import canonical_json
 from harness import __version__
+from harness.robustness.journal import discard
 from harness.workflow.artifact import Artifact, Task, discard_leftovers, is_known, read_artifact, write_artifact
 
 Say = Callable[[str, str], None]
@@ -53,7 +54,7 @@ class Ledger:
         if found is None:
             found = self._make(task)
         else:
-            discard_leftovers(found.folder)
+            self._tidy(task, found)
             self._say(task.stage, f"{task.path} is up to date")
         self._known[task.path] = found
         return found
@@ -90,11 +91,18 @@ class Ledger:
         started = time.monotonic()
         stamp: dict[str, Any] = {"created": datetime.now(timezone.utc).isoformat(), "harness_version": __version__}
         made = write_artifact(task, self._folder / task.path, parents, stamp)
+        self._tidy(task, made)
         self.made += 1
         self._say(task.stage, f"{task.path} made in {time.monotonic() - started:.1f} s")
         for warning in made.manifest["info"].get("warnings", ()):
             self._say(task.stage, f"warning: {warning}")
         return made
+
+    def _tidy(self, task: Task, made: Artifact) -> None:
+        """Remove what work that was killed left; until the artifact is whole, that would cost everything."""
+        discard_leftovers(made.folder)
+        if task.unfinished:
+            discard(self._folder / task.unfinished)
 
     def _whole(self, task: Task) -> Artifact | None:
         try:

@@ -35,7 +35,7 @@ class Origin(Protocol):
 
 
 class Trained:
-    """A torch model: trained or loaded, pruned, quantized, fine-tuned."""
+    """A torch model: trained or loaded, then pruned, quantized and fine-tuned in the experiment's order."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -47,31 +47,48 @@ class Trained:
 
     @cached_property
     def pruned(self) -> Task:
-        """The trained model without the channels that were cut."""
-        return prune.task(self._context, self.base)
+        """The model without the channels that were cut; as it was where nothing is pruned."""
+        return prune.task(self._context, self._before(prune.NAME))
+
+    @cached_property
+    def unquantized(self) -> Task:
+        """The float model that quantizers are put into."""
+        return self._before(quantize.NAME)
 
     @cached_property
     def calibrated(self) -> Task:
         """The ranges of every layer that is not kept in float by name."""
         kept = self._context.experiment.quantize.keep_float
-        return quantize.task(self._context, self.pruned, () if kept == "auto" else kept)
+        return quantize.task(self._context, self.unquantized, () if kept == "auto" else kept)
 
     @cached_property
     def sensitivity(self) -> Task:
         """What quantizing each layer alone costs."""
-        return sensitivity.task(self._context, self.pruned, self.calibrated)
+        return sensitivity.task(self._context, self.unquantized, self.calibrated)
 
     @cached_property
     def ranges(self) -> Task:
-        """The ranges that fine-tuning begins with, of the layers that are quantized in the end."""
+        """The ranges of the layers that are quantized in the end, as they are before fine-tuning through them."""
         if self._context.experiment.quantize.keep_float != "auto":
             return self.calibrated
-        return keep_float.task(self._context, self.pruned, self.calibrated, self.sensitivity)
+        return keep_float.task(self._context, self.unquantized, self.calibrated, self.sensitivity)
 
     @cached_property
     def final(self) -> Task:
         """The final weights and ranges: float and twin at once."""
-        return finetune.task(self._context, self.pruned, self.ranges)
+        through = finetune.NAME in self._order[self._order.index(quantize.NAME) :]
+        return finetune.task(self._context, self.unquantized, self.ranges, through_quantizers=through)
+
+    @property
+    def _order(self) -> tuple[str, ...]:
+        return self._context.experiment.order
+
+    def _before(self, stage: str) -> Task:
+        """Return the float checkpoint that a stage begins with: the outcome of those before it."""
+        found = self.base
+        for earlier in self._order[: self._order.index(stage)]:
+            found = {prune.NAME: prune.task, finetune.NAME: finetune.float_task}[earlier](self._context, found)
+        return found
 
     def missing(self, kind: GraphKind) -> str | None:
         """Return why there is no graph of that kind; see `Origin.missing`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 from calibration.table import CalibrationTable
@@ -44,6 +45,12 @@ def save(folder: Path, model: nn.Module) -> None:
 def save_structure(folder: Path, history: History) -> None:
     """Write which channels were cut."""
     write_text(folder / STRUCTURE, json.dumps(history) + "\n")
+
+
+def copy_structure(checkpoint: Artifact, folder: Path) -> None:
+    """Copy which channels were cut, where any were."""
+    if (structure := checkpoint.folder / STRUCTURE).exists():
+        shutil.copyfile(structure, folder / STRUCTURE)
 
 
 def load(context: Context, artifact: Artifact) -> nn.Module:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from contracts.errors import InputError, nearest, unknown_name
 from contracts.files import write_text
@@ -71,7 +71,7 @@ def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str], 
         workspace = _default_workspace(onnx.stem, onnx)
     if name is None and workspace is not None and (workspace / RECORD).exists():
         source, title = workspace / RECORD, workspace.name
-        values = _read(source)
+        values = read_toml(source)
         title = str(values.pop("name", title))
     elif name is None and workspace is not None and onnx is not None:
         source, title, values = onnx, onnx.stem, {"data": {"name": "npz"}}
@@ -81,7 +81,7 @@ def resolve(name: str | None, workspace: Path | None, overrides: Sequence[str], 
         workspace = workspace or _default_workspace(title, source)
         if named in built_in() and (workspace / RECORD).exists():
             source = workspace / RECORD
-            values = _read(source)
+            values = read_toml(source)
             if (held := values.pop("name", title)) != title:
                 raise InputError(
                     f"{workspace} holds the experiment {held}, not {title}: leave {title} out or choose another "
@@ -115,7 +115,7 @@ def check(values: Mapping[str, Any], where: str) -> Experiment:
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error, Experiment)}") from error
+        raise InputError(f"{where}: {sentence(error, Experiment)}") from error
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
@@ -145,12 +145,17 @@ def _named(name: str) -> tuple[str, Path, dict[str, Any]]:
     path = Path(name)
     if path.suffix != ".toml":
         raise unknown_name("experiment", name, (*built_in(), "FILE.toml"))
-    values = _read(path)
+    values = read_toml(path)
     title = str(values.pop("name", Path.cwd().name if path.name == DEFAULT_FILE else path.stem))
     return title, path, values
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's values.
+
+    Raises:
+        InputError: it cannot be read, or is not TOML.
+    """
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         return values
@@ -180,7 +185,8 @@ def _override(values: dict[str, Any], override: str) -> None:
     place[key] = value
 
 
-def _sentence(error: ValidationError, schema: type[BaseModel]) -> str:
+def sentence(error: ValidationError, schema: type[BaseModel]) -> str:
+    """Return the first of a schema's complaints: which setting, what is wrong, what is known there."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
     address = ".".join(place)
@@ -189,7 +195,13 @@ def _sentence(error: ValidationError, schema: type[BaseModel]) -> str:
         return f"{address}: {first['msg']}{given}"
     section: Any = schema
     for part in place[:-1]:
-        section = section.model_fields[part].annotation
+        if not part.isdigit():  # a number is a place in a list of sections
+            section = _section(section.model_fields[part].annotation)
     known = [name for name, field in section.model_fields.items() if field.repr]  # the others are no keys of a file
     known += getattr(section, "SECTIONS", ())
     return f"unknown key {address}{nearest(place[-1], known) or ';'} known here: {', '.join(known)}"
+
+
+def _section(annotation: Any) -> Any:
+    """Return the section that a key holds, or holds a list of."""
+    return next((part for part in get_args(annotation) if hasattr(part, "model_fields")), annotation)

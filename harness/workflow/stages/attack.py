@@ -20,12 +20,12 @@ from harness.data.dataset import Split
 from harness.devices.environment import environment, installed_packages
 from harness.robustness.decisions import BATCH
 from harness.robustness.engagement import Engagement
-from harness.robustness.journal import Journal, discard
+from harness.robustness.journal import Journal
 from harness.robustness.outcome import Outcome
 from harness.robustness.plan import Plan, plan
 from harness.robustness.protocol import ArmOutcome, run
 from harness.robustness.repeatability import voted
-from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow.artifact import UNFINISHED, Artifact, Made, Task
 from harness.workflow.context import Context
 from harness.workflow.fragments import ATTACK, FOLDER
 from harness.workflow.gradient_sources import gradient_sources, why_no_gradients
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from harness.robustness.sanity.findings import Rule
 
 IMAGES = "images.npz"
-UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,8 @@ def attack_task(context: Context, given: Given, planned: Plan, epsilon: float, d
         ),
         parents=tuple(made_from.values()),
         inputs=(context.data_input, *context.attack_inputs),
+        unfinished=f"{UNFINISHED}/{name}",
     )
-
-
-def forget_unfinished(context: Context, task: Task) -> None:
-    """Remove the journal of an outcome that is written; until it is, a kill would cost everything."""
-    discard(context.folder / UNFINISHED / Path(task.path).name)
 
 
 def what_runs(asked: Sequence[str], planned: Plan) -> str:

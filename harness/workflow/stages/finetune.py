@@ -1,4 +1,4 @@
-"""Fine-tune: train the twin through its quantizers, on clean or adversarial images; the outcome is the final model.
+"""Fine-tune: on clean or adversarial images, through the quantizers where they are in place, else in float.
 
 Activation ranges stay where calibration put them, and the weights learn to live with them: they bound the activations.
 Ranges that follow the activations instead (`finetune.ranges = "moving-average"`) leave nothing in the way of a few
@@ -8,68 +8,117 @@ weights.
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calibration.table import CalibrationTable
 from harness.models.checkpoint import save_weights
-from harness.workflow import saved_models
-from harness.workflow.artifact import Artifact, ExternalInput, Made, Task
+from harness.workflow import saved_models, training
+from harness.workflow.artifact import UNFINISHED, Artifact, ExternalInput, Made, Task
 from harness.workflow.context import Context
-from harness.workflow.stages.train import recipe
+
+if TYPE_CHECKING:
+    from harness.compression.twin import Twin
 
 NAME = "finetune"
 
 _MOMENTUM = 0.01
 
 
-def task(context: Context, pruned: Task, ranges: Task) -> Task:
-    """Return how the final checkpoint is made."""
-    experiment = context.experiment
-    settings: dict[str, Any] = {"finetune": {"method": "none"}}
-    inputs: tuple[ExternalInput, ...] = ()
-    if experiment.finetune.method != "none":
-        settings = {"seed": experiment.seed, "finetune": experiment.finetune.model_dump(mode="json")}
-        inputs = (context.data_input,)
-    return Task(
-        stage=NAME,
-        path="checkpoints/final",
-        kind="checkpoint",
-        settings=settings,
-        make=lambda folder, parents: _make(context, folder, parents),
-        parents=(pruned, ranges),
-        inputs=inputs,
-    )
+def task(context: Context, model: Task, ranges: Task, *, through_quantizers: bool) -> Task:
+    """Return how the final checkpoint is made: weights, and the ranges of the twin.
+
+    Args:
+        context: of the experiment.
+        model: the checkpoint that was quantized.
+        ranges: its calibration table.
+        through_quantizers: fine-tune the twin; else the weights stay, they were fine-tuned before.
+    """
+    trained = through_quantizers and context.experiment.finetune.method != "none"
+    asked = _Asked("final", context, trained)
+    return asked.task((model, ranges), lambda folder, parents: _final(asked, folder, *parents))
 
 
-def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+def float_task(context: Context, model: Task) -> Task:
+    """Return how a float checkpoint is fine-tuned, before anything is quantized; itself where nothing is to be done."""
+    if context.experiment.finetune.method == "none":
+        return model
+    asked = _Asked("finetuned", context, True)
+    return asked.task((model,), lambda folder, parents: _float(asked, folder, *parents))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What fine-tuning is asked for, by the name of the checkpoint that it makes."""
+
+    name: str
+    context: Context
+    trained: bool
+
+    @property
+    def _place(self) -> str:
+        return f"{UNFINISHED}/{self.name}"
+
+    def task(self, parents: tuple[Task, ...], make: Any) -> Task:
+        experiment = self.context.experiment
+        settings: dict[str, Any] = {"finetune": {"method": "none"}}
+        inputs: tuple[ExternalInput, ...] = ()
+        if self.trained:
+            settings = {"seed": experiment.seed, "finetune": experiment.finetune.model_dump(mode="json")}
+            inputs = (self.context.data_input,)
+        return Task(
+            stage=NAME,
+            path=f"checkpoints/{self.name}",
+            kind="checkpoint",
+            settings=settings,
+            make=make,
+            parents=parents,
+            inputs=inputs,
+            unfinished=self._place,
+        )
+
+    def learn(self, model: Any, parents: tuple[Artifact, ...], settle: Any = lambda: None) -> Made:
+        experiment = self.context.experiment
+        return training.learn(
+            self.context,
+            model,
+            training.recipe(experiment.finetune, experiment.finetune.method),
+            title="fine-tuning",
+            seed=experiment.seed + 1,
+            unfinished=self.context.folder / self._place,
+            parents=parents,
+            settle=settle,
+        )
+
+
+def _float(asked: _Asked, folder: Path, checkpoint: Artifact) -> Made:
+    model = saved_models.load(asked.context, checkpoint)
+    info = asked.learn(model, (checkpoint,))
+    saved_models.save(folder, model)
+    saved_models.copy_structure(checkpoint, folder)
+    return {"input_shape": checkpoint.info("input_shape"), "classes": checkpoint.info("classes"), **info}
+
+
+def _final(asked: _Asked, folder: Path, checkpoint: Artifact, ranges: Artifact) -> Made:
     from harness.compression.size import count_macs_and_parameters
 
-    pruned, ranges = parents
-    settings = context.experiment.finetune
     table = CalibrationTable.read(ranges.folder / saved_models.TABLE)
-    twin = saved_models.calibrated(saved_models.load(context, pruned), pruned, table)
-    input_shape = pruned.info("input_shape")
-    info: dict[str, Any] = {"input_shape": input_shape, "classes": pruned.info("classes")}
-    if settings.method != "none":
-        from harness.training.loop import train
-
-        twin.follow(_MOMENTUM if settings.ranges == "moving-average" else None)
-        info["loss"] = train(
-            twin,
-            context.data.train,
-            recipe(settings, settings.method),
-            seed=context.experiment.seed + 1,
-            progress=context.progress,
-            title="fine-tuning",
-        )
-        twin.fit_weights()
-        method = "moving average" if settings.ranges == "moving-average" else table.method
-        table = twin.table(method, table.images, table.sample_ids)
+    twin = saved_models.calibrated(saved_models.load(asked.context, checkpoint), checkpoint, table)
+    input_shape = checkpoint.info("input_shape")
+    info: dict[str, Any] = {"input_shape": input_shape, "classes": checkpoint.info("classes")}
+    if asked.trained:
+        follows = asked.context.experiment.finetune.ranges == "moving-average"
+        twin.follow(_MOMENTUM if follows else None)
+        info |= asked.learn(twin, (checkpoint, ranges), twin.fit_weights)
+        table = _table(twin, "moving average" if follows else table.method, table)
     save_weights(twin.weights(), folder / saved_models.WEIGHTS)
     table.write(folder / saved_models.TABLE)
-    if (structure := pruned.folder / saved_models.STRUCTURE).exists():
-        shutil.copyfile(structure, folder / saved_models.STRUCTURE)
+    saved_models.copy_structure(checkpoint, folder)
     info["macs"], info["parameters"] = count_macs_and_parameters(twin, input_shape)
     return info
+
+
+def _table(twin: Twin, method: str, calibrated: CalibrationTable) -> CalibrationTable:
+    twin.fit_weights()
+    return twin.table(method, calibrated.images, calibrated.sample_ids)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from calibration.table import CalibrationTable
 from contracts.files import write_json
-from harness.workflow import saved_models
+from harness.workflow import engine_latency, saved_models
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
 from harness.workflow.fragments import FOLDER
 from harness.workflow.stages import quantize, sensitivity
 from harness.workflow.stages.sensitivity import Cost
-
-if TYPE_CHECKING:
-    from harness.compression.twin import Twin
 
 STEPS = "steps.json"
 
@@ -118,49 +114,8 @@ def _compare(context: Context, folder: Path, parents: tuple[Artifact, ...], back
     for name, ranged in (("int8", calibrated), ("mixed", ranges)):
         table = CalibrationTable.read(ranged.folder / saved_models.TABLE)
         twin = saved_models.calibrated(saved_models.load(context, pruned), pruned, table)
-        p50_ms[name], reasons = _p50_ms(context, folder, twin, pruned, backend)
+        p50_ms[name], reasons = engine_latency.p50_ms(context, folder, twin, pruned.info("input_shape"), backend)
         doubtful += reasons
     batches = [batch for batch in p50_ms["int8"] if batch in p50_ms["mixed"]]
     found = [{"batch": batch, **{name: times[batch] for name, times in p50_ms.items()}} for batch in batches]
     return {"backend": backend, "p50_ms": found, "doubts": list(dict.fromkeys(doubtful))}
-
-
-def _p50_ms(
-    context: Context, folder: Path, twin: Twin, pruned: Artifact, backend: str
-) -> tuple[dict[int, float], list[str]]:
-    """Return the median latency by batch size of the engine that a twin becomes, and why it is not valid."""
-    import json
-    import tempfile
-
-    from calibration.graphs.qdq import store_integer_weights, translations
-    from engines.backend import unheard
-    from engines.loading import MANIFEST
-    from engines.making import EngineRequest
-    from harness.measurement.client import measure_engine
-    from harness.models.onnx_graph import export
-    from harness.workflow.building import made
-    from harness.workflow.stages.build import options_of
-    from harness.workflow.stages.export import save
-    from harness.workflow.stages.measure import cores
-
-    measure = context.experiment.measure
-    channels, height, width = pruned.info("input_shape")
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        engine = Path(scratch) / "engine"
-        engine.mkdir()
-        save(store_integer_weights(export(twin, (channels, height, width), translations())), Path(scratch))
-        graph, options = Path(scratch) / saved_models.GRAPH, options_of(context, backend)
-        manifest = made(EngineRequest(backend, "int8", graph, options), engine, unheard).manifest
-        (engine / MANIFEST).write_text(json.dumps({"engine": manifest.to_json()}), encoding="utf-8")
-        measured: Any = measure_engine(
-            engine,
-            batches=measure.batch,
-            profile=measure.profile,
-            threads=measure.threads or cores(),
-            scratch=Path(scratch),
-            progress=context.progress,
-            cuda_graph=measure.cuda_graph,
-        )
-    times = {latency.batch: latency.p50_ms for latency in measured.latencies if latency.p50_ms is not None}
-    invalid = [reason for latency in measured.latencies if not latency.valid for reason in latency.reasons]
-    return times, invalid + ([] if measured.device.valid else list(measured.device.reasons))

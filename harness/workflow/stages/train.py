@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.workflow import saved_models
-from harness.workflow.artifact import Artifact, Made, Task
+from harness.workflow import saved_models, training
+from harness.workflow.artifact import UNFINISHED, Artifact, Made, Task
 from harness.workflow.context import Context
 
-if TYPE_CHECKING:
-    from harness.training.recipe import Recipe
-    from harness.workflow.experiment import Learning
-
 NAME = "train"
+
+_PLACE = f"{UNFINISHED}/base"
 
 
 def task(context: Context) -> Task:
     """Return how the base checkpoint is made."""
     experiment = context.experiment
-    settings: dict[str, Any] = {"seed": experiment.seed, "model": experiment.model.model_dump(mode="json")}
+    settings: dict[str, Any] = {
+        "seed": experiment.seed,
+        "model": experiment.model.model_dump(mode="json", exclude={"checkpoint"}),
+    }
     if experiment.model.checkpoint is None:
         settings["train"] = experiment.train.model_dump(mode="json")
     return Task(
@@ -29,6 +30,7 @@ def task(context: Context) -> Task:
         settings=settings,
         make=lambda folder, parents: _make(context, folder, parents),
         inputs=(context.data_input, *context.model_inputs),
+        unfinished=_PLACE,
     )
 
 
@@ -42,23 +44,15 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
     if (given := context.experiment.model.checkpoint) is not None:
         load_into(model, read_weights(Path(given)), Path(given))
     else:
-        from harness.training.loop import train
-
-        settings = context.experiment.train
-        info["loss"] = train(
+        asked = context.experiment.train
+        info |= training.learn(
+            context,
             model,
-            data.train,
-            recipe(settings, settings.method),
-            seed=context.experiment.seed,
-            progress=context.progress,
+            training.recipe(asked, asked.method),
             title="training",
+            seed=context.experiment.seed,
+            unfinished=context.folder / _PLACE,
+            inputs=context.model_inputs,
         )
     saved_models.save(folder, model)
     return info
-
-
-def recipe(settings: Learning, method: Any) -> Recipe:
-    """Return what the training loop is told."""
-    from harness.training.recipe import Recipe
-
-    return Recipe(method=method, **settings.model_dump(exclude={"method", "ranges"}))

@@ -1,0 +1,51 @@
+"""The study's folder: a run folder for every base model and cell, and a card that says what came of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import InputError
+from contracts.files import read_json, write_json
+from harness.study.cell import Cell
+
+CARD = "cell.json"
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Where a study lies.
+
+    Attributes:
+        path: the folder; made when something is written.
+    """
+
+    path: Path
+
+    def base(self, name: str, seed: int) -> Path:
+        """Return a base model's run folder."""
+        return self.path / "bases" / f"{name}-seed{seed}"
+
+    def cell(self, cell: Cell) -> Path:
+        """Return a cell's run folder."""
+        return self.path / "cells" / cell.name
+
+    def card(self, cell: Cell) -> Mapping[str, Any] | None:
+        """Return what came of a cell; None where it was not tried, or the card is damaged."""
+        path = self.cell(cell) / CARD
+        try:
+            card = read_json(path, "card of the cell") if path.exists() else None
+        except InputError:
+            return None
+        return card if isinstance(card, dict) and {"state", "made_from"} <= card.keys() else None
+
+    def keep(self, cell: Cell, card: Mapping[str, Any]) -> None:
+        """Write what came of a cell."""
+        self.cell(cell).mkdir(parents=True, exist_ok=True)
+        write_json(self.cell(cell) / CARD, card)
+
+    def relative(self, path: Path) -> str:
+        """Return a path as the study's documents name it."""
+        return str(path.relative_to(self.path))

@@ -190,7 +190,7 @@ def test_the_last_override_counts() -> None:
         ("train.learning_rate=nan", "train.learning_rate: Input should be"),
         ("train.learning_rate=inf", "train.learning_rate: Input should be a finite number"),
         ("train.learning_rate=true", "train.learning_rate: Input should be a valid number"),
-        ("train.method=free", "train.method: Input should be 'standard', 'n-fgsm', 'fgsm-rs', 'pgd' or 'trades'"),
+        (
             "train.method=free",
             "train.method: Input should be 'standard', 'n-fgsm', 'fgsm-rs', 'pgd' or 'trades', got 'free'",
         ),

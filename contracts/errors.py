@@ -21,6 +21,12 @@ class HarnessError(Exception):
     exit_code: ClassVar[int] = INTERNAL_ERROR
 
 
+class GateFailedError(HarnessError):
+    """What was asked of a model does not hold."""
+
+    exit_code: ClassVar[int] = 1
+
+
 class InputError(HarnessError):
     """Wrong usage or input: a setting, a file, a name."""
 

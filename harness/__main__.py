@@ -12,7 +12,7 @@ import click
 
 from contracts.errors import DONE, INTERRUPTED, HarnessError
 from harness import __version__
-from harness.cli import build, doctor, eval, measure, quantize, report, run, stage
+from harness.cli import build, doctor, eval, measure, quantize, report, run, stage, study
 from harness.cli.opening import explained
 from harness.waiting import wait_briefly
 
@@ -38,6 +38,7 @@ for _command in (
     eval.evaluate,
     measure.measure,
     report.report,
+    study.study,
     doctor.doctor,
 ):
     harness.add_command(_command)

@@ -53,7 +53,7 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
 
     resolved = resolve(asked.experiment, asked.workspace, asked.overrides, asked.onnx)
     experiment = _with_asides(resolved, asides or {})
-    console = _console()
+    console = stderr_console()
     folder = resolved.workspace
 
     def say(stage: str, sentence: str) -> None:
@@ -61,7 +61,7 @@ def opened(asked: Asked, asides: Mapping[str, Mapping[str, Any]] | None = None) 
         if asked.verbosity > 0 or (asked.verbosity == 0 and not sentence.endswith(_KEPT)):
             console.print(f"{stage:<9}{sentence}", markup=False, highlight=False, soft_wrap=True)
 
-    progress = _progress(console, asked.verbosity)
+    progress = progress_on(console, asked.verbosity)
     command = shlex.join(["harness", *sys.argv[1:]])
     context = Context(resolved.name, experiment, folder, asked.data_dir, progress, command, resolved.experiment)
     if asked.data_dir is not None:
@@ -116,13 +116,15 @@ def _with_asides(resolved: Resolved, asides: Mapping[str, Mapping[str, Any]]) ->
     return check(values, "command line")
 
 
-def _console() -> Console:
+def stderr_console() -> Console:
+    """Return where talk goes: results alone go to standard output."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def _progress(console: Console, verbosity: int) -> Progress:
+def progress_on(console: Console, verbosity: int) -> Progress:
+    """Return bars on a terminal, silence elsewhere."""
     from harness.progress import Silent, TerminalBars
 
     return TerminalBars(console) if console.is_terminal and verbosity >= 0 else Silent()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -59,20 +59,22 @@ class Plan(Section):
     Attributes:
         experiment: a built-in name or a TOML file: data, model, everything that no cell changes.
         pruning: settings of `[prune]` for pruned cells, without the sparsity.
-        bases: settings of `[train]` by the base model's name.
-        finetunes: settings of `[finetune]` by the fine-tuning's name; `none` is known.
+        bases: settings of `[train]` of the standard and of the robust base model.
+        finetunes: settings of `[finetune]` of standard and of adversarial fine-tuning.
         strong: settings of `[eval]` and `[attack.*]` of the strong protocol.
         specials: settings for some cells alone, later ones win.
+        features: names of cells whose features are drawn.
         cells: groups of cells, the most telling first.
     """
 
     experiment: str
     pruning: Values = Field(default={"method": "l1"})
-    bases: dict[str, Values]
-    finetunes: dict[str, Values]
+    bases: dict[Literal["standard", "robust"], Values]
+    finetunes: dict[Literal["standard", "adversarial"], Values]
     strong: Values
     strong_samples: AtLeastOne = 200
     specials: tuple[Special, ...] = ()
+    features: tuple[str, ...] = ()
     cells: tuple[Group, ...]
 
     @model_validator(mode="after")
@@ -86,6 +88,10 @@ class Plan(Section):
                 raise InputError(
                     f"cells of {cell.bits} bits need a quantization: {POST_TRAINING} or {QUANTIZATION_AWARE}"
                 )
+        names = [cell.name for cell in self.grid()]
+        for name in self.features:
+            if name not in names:
+                raise unknown_name("cell in features", name, names)
         return self
 
     def grid(self) -> list[Cell]:

@@ -180,6 +180,22 @@ class Journey:
             raise InvalidMeasurementError(f"the measurement is not valid: {'; '.join(dict.fromkeys(reasons))}")
         return folders
 
+    def judged_twin(self) -> Artifact:
+        """Return what the twin itself decides, clean and under the first attack that follows gradients.
+
+        Raises:
+            InputError: the model is a given graph, which has no gradients.
+        """
+        if not isinstance(self.origin, Trained):
+            raise InputError("a given ONNX graph has no twin: evaluate its engine")
+        epsilon = self._context.experiment.eval.epsilon[0]
+        return self._ledger.ensure(attribute.twin_task(self._context, self.origin.final, epsilon, self._device))
+
+    def made_of(self, stage: str) -> Artifact:
+        """Return what a stage before the engines makes, made now where it is missing."""
+        (task,) = self.origin.stage(stage)
+        return self._ledger.ensure(task)
+
     def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
         context, why = self._context, why_no_gradients(self._context.experiment)
         planned = attack.protocol_plan(context, {"own": None} if why is None else {}, why or "")

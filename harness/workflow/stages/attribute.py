@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from contracts.files import write_json
 from harness.robustness.intervals import share
@@ -24,40 +24,62 @@ STAGES = "stages.json"
 
 BASE, PRUNED, FLOAT, TWIN = "base", "pruned", "float", "twin"
 
+Models: TypeAlias = "Iterator[tuple[str, nn.Module]]"
+
 
 def task(context: Context, base: Task, pruned: Task, final: Task, epsilon: float, device: str) -> Task:
     """Return how the models on the way are judged, each by the same attack through its own gradients."""
+    checkpoints = (base,) if base.path == pruned.path else (base, pruned)  # nothing may have been pruned
+
+    def models(parents: tuple[Artifact, ...]) -> Models:
+        for stage, checkpoint in zip((BASE, PRUNED), parents[:-1], strict=False):
+            yield stage, saved_models.load(context, checkpoint)
+        twin = saved_models.load_twin(context, parents[-1])
+        yield FLOAT, twin.quantize(False)
+        yield TWIN, twin.quantize(True)
+
+    return _task(context, "attribution", KIND, (*checkpoints, final), models, epsilon, device)
+
+
+def twin_task(context: Context, final: Task, epsilon: float, device: str) -> Task:
+    """Return how the twin alone is judged: of widths that no engine computes in there is nothing else."""
+
+    def models(parents: tuple[Artifact, ...]) -> Models:
+        yield TWIN, saved_models.load_twin(context, parents[0])
+
+    return _task(context, "twin", "accuracy of the twin", (final,), models, epsilon, device)
+
+
+def _task(
+    context: Context,
+    name: str,
+    kind: str,
+    parents: tuple[Task, ...],
+    models: Callable[[tuple[Artifact, ...]], Models],
+    epsilon: float,
+    device: str,
+) -> Task:
     attack = judging_attack(context.experiment, epsilon)
     samples = context.experiment.eval.samples
-    checkpoints = (base,) if base.path == pruned.path else (base, pruned)  # nothing may have been pruned
     return Task(
         stage=NAME,
-        path=f"{FOLDER}/{device}/attribution-{attack.attack.name}-{attack.norm}-{epsilon:g}-{samples or 'all'}",
-        kind=KIND,
+        path=f"{FOLDER}/{device}/{name}-{attack.attack.name}-{attack.norm}-{epsilon:g}-{samples or 'all'}",
+        kind=kind,
         settings={"samples": samples, "seed": attack.seed, "device": device, **attack.settings},
-        make=lambda folder, parents: _make(context, folder, parents, epsilon),
-        parents=(*checkpoints, final),
+        make=lambda folder, made: _make(context, folder, models(made), epsilon),
+        parents=parents,
         inputs=(context.data_input,),
     )
 
 
-def _make(context: Context, folder: Path, parents: tuple[Artifact, ...], epsilon: float) -> Made:
+def _make(context: Context, folder: Path, models: Models, epsilon: float) -> Made:
     from harness.robustness.model_accuracy import clean_and_robust
 
     attack, split = judging_attack(context.experiment, epsilon), evaluated(context)
     stages = []
-    for stage, model in _models(context, parents):
+    for stage, model in models:
         with context.progress.bar(f"{attack.attack.name} {epsilon:g} on {stage} itself", len(split)) as advance:
             right, robust = clean_and_robust(model.requires_grad_(False), split, attack, advance)
         stages.append({"stage": stage, "clean": asdict(share(right)), "robust": asdict(share(robust))})
     write_json(folder / STAGES, stages)
     return {"attack": attack.attack.name, "stages": stages}
-
-
-def _models(context: Context, parents: tuple[Artifact, ...]) -> Iterator[tuple[str, nn.Module]]:
-    *checkpoints, final = parents
-    for stage, checkpoint in zip((BASE, PRUNED), checkpoints, strict=False):
-        yield stage, saved_models.load(context, checkpoint)
-    twin = saved_models.load_twin(context, final)
-    yield FLOAT, twin.quantize(False)
-    yield TWIN, twin.quantize(True)

@@ -112,6 +112,8 @@ def _final(asked: _Asked, folder: Path, checkpoint: Artifact, ranges: Artifact) 
         twin.follow(_MOMENTUM if follows else None)
         info |= asked.learn(twin, (checkpoint, ranges), twin.fit_weights)
         table = _table(twin, "moving average" if follows else table.method, table)
+    elif checkpoint.manifest["stage"] == NAME:  # it was fine-tuned before it was quantized
+        info["gradient_passes"] = checkpoint.info("gradient_passes")
     save_weights(twin.weights(), folder / saved_models.WEIGHTS)
     table.write(folder / saved_models.TABLE)
     saved_models.copy_structure(checkpoint, folder)

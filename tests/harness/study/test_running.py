@@ -1,0 +1,184 @@
+"""A tiny study that really runs: an engine, a twin, a cell that fails; and what a second run does not do again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from reports.study.document import StudyDocument, read_study
+
+pytestmark = pytest.mark.slow
+
+EXPERIMENT = {
+    "data": {"name": "digits"},
+    "model": {"name": "digits-cnn"},
+    "eval": {"epsilon": 0.1, "samples": 40, "arms": ["loop"]},
+    "attack": {"pgd": {"steps": 3, "random_start": False}},
+    "measure": {"batch": [1]},
+}
+STUDY = {
+    "experiment": "tiny.toml",
+    "strong_samples": 10,
+    "bases": {"robust": {"method": "n-fgsm", "epochs": 2, "learning_rate": 0.05}},
+    "finetunes": {"adversarial": {"method": "n-fgsm", "epochs": 1, "learning_rate": 0.05}},
+    "strong": {"eval": {"attack": ["pgd"], "arms": ["transfer", "noise"]}},
+    "specials": [{"sparsity_from": 0.9, "settings": {"prune": {"ignore": ["no.such.module"]}}}],
+    "cells": [
+        {"base": ["robust"], "bits": [8], "quantization": ["quantization-aware"], "strong_seeds": [0]},
+        {"base": ["robust"], "bits": [4], "quantization": ["post-training"]},
+        {"base": ["robust"], "sparsity": [0.9]},
+    ],
+}
+ENGINE, TWIN, FAILING = (
+    "robust-int8-adversarial-seed0",
+    "robust-int4-post-training-adversarial-seed0",
+    "robust-pruned-0.9-fp32-adversarial-seed0",
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A study that was run once for all tests.
+
+    Attributes:
+        cwd: where its files lie.
+        ended: how the command ended.
+    """
+
+    cwd: Path
+    ended: subprocess.CompletedProcess[str]
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.cwd / "studies" / "mine"
+
+    @property
+    def document(self) -> StudyDocument:
+        """What it says of itself."""
+        return read_study(self.folder / "study.json")
+
+
+def study(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "study", *arguments],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    cwd = tmp_path_factory.mktemp("a study")
+    (cwd / "tiny.toml").write_text(tomli_w.dumps(EXPERIMENT), encoding="utf-8")
+    (cwd / "mine.toml").write_text(tomli_w.dumps(STUDY), encoding="utf-8")
+    return Ran(cwd, study(cwd, "mine.toml"))
+
+
+def test_every_cell_is_made_and_one_that_fails_does_not_end_the_others(ran: Ran) -> None:
+    assert ran.ended.returncode == 2, ran.ended.stderr
+    assert "1 of 3 cells failed" in ran.ended.stderr
+    states = {cell.id: cell.state for cell in ran.document.cells}
+    assert states == {ENGINE: "finished", TWIN: "finished", FAILING: "failed"}
+    (failed,) = (cell for cell in ran.document.cells if cell.state == "failed")
+    assert failed.reason is not None
+    assert "no.such.module" in failed.reason
+
+
+def test_an_engine_s_numbers_are_those_of_its_result_documents(ran: Ran) -> None:
+    (cell,) = (cell for cell in ran.document.cells if cell.id == ENGINE)
+    assert [(each.protocol, each.on, each.target) for each in cell.evaluations] == [
+        ("paper", "engine", "openvino-int8"),
+        ("strong", "engine", "openvino-int8"),
+    ]
+    for evaluation in cell.evaluations:
+        assert evaluation.result is not None
+        result = json.loads((ran.folder / evaluation.result).read_text())
+        assert evaluation.robust.value == result["robustness"][0]["worst_case"]["value"]
+        assert evaluation.clean.value == result["accuracy"]["clean"]["value"]
+    assert [each.robust.n for each in cell.evaluations] == [40, 10]
+    paper = json.loads((ran.folder / (cell.result or "")).read_text())
+    assert cell.quantities["latency[batch=1].p50_ms"] == paper["latency"][0]["p50_ms"]
+    assert cell.quantities["memory.engine_bytes"] == paper["memory"]["engine_bytes"]
+    assert cell.parameters == paper["subject"]["parameters"]
+    assert cell.finetune_passes is not None
+    assert 2 <= cell.finetune_passes < 3.5
+
+
+def test_a_format_that_no_engine_has_is_judged_on_the_twin_and_says_so(ran: Ran) -> None:
+    (cell,) = (cell for cell in ran.document.cells if cell.id == TWIN)
+    (evaluation,) = cell.evaluations
+    assert (evaluation.on, evaluation.target, evaluation.result) == ("twin", "twin-int4", None)
+    assert evaluation.clean.n == 40
+    assert evaluation.robust.value <= evaluation.clean.value
+    assert "memory.engine_bytes" not in cell.quantities
+    assert cell.finetune_passes is not None, "it was fine-tuned before it was quantized"
+
+
+def test_the_base_is_trained_once_for_all_cells(ran: Ran) -> None:
+    assert [path.name for path in (ran.folder / "bases").iterdir()] == ["robust-seed0"]
+    log = (ran.folder / "bases/robust-seed0/log.txt").read_text()
+    assert log.count("checkpoints/base made") == 1
+
+
+def test_finished_cells_are_not_made_again_and_failed_ones_are_tried(ran: Ran) -> None:
+    before = {name: (ran.folder / "cells" / name / "cell.json").stat().st_mtime_ns for name in (ENGINE, TWIN, FAILING)}
+    log = (ran.folder / "cells" / ENGINE / "log.txt").read_text()
+    again = study(ran.cwd, "mine.toml")
+    assert again.returncode == 2
+    after = {name: (ran.folder / "cells" / name / "cell.json").stat().st_mtime_ns for name in before}
+    assert {name for name in before if after[name] != before[name]} == {FAILING}
+    assert (ran.folder / "cells" / ENGINE / "log.txt").read_text() == log
+
+
+def test_the_table_the_csv_and_the_page_are_written(ran: Ran) -> None:
+    assert "digits" in ran.ended.stdout
+    header, *lines = (ran.folder / "study.csv").read_text().splitlines()
+    assert "robust_mean" in header
+    assert len(lines) == 3
+    assert "<html" in (ran.folder / "study.html").read_text()
+
+
+def test_levels_cut_it_and_the_list_says_what_came_of_each(ran: Ran) -> None:
+    listed = study(ran.cwd, "mine.toml", "--list", "--levels", "int8,int4")
+    assert listed.returncode == 0
+    assert listed.stdout.splitlines() == [f"finished  {ENGINE}", f"finished  {TWIN}"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "told"),
+    [
+        ("robustness[attack=pgd,epsilon=0.1].worst_case >= 0", 0, ENGINE),
+        ("accuracy.clean > 1", 1, "none of 3 settings holds every condition"),
+        ("accuracy.klean > 1", 2, "did you mean 'accuracy.clean'?"),
+    ],
+)
+def test_the_smallest_engine_that_holds_is_one_command(ran: Ran, condition: str, code: int, told: str) -> None:
+    found = study(ran.cwd, "mine.toml", "--best", condition)
+    assert found.returncode == code
+    assert told in found.stdout + found.stderr
+
+
+def planted(changes: dict[str, Any]) -> dict[str, Any]:
+    return {**STUDY, **changes}
+
+
+def test_what_changes_in_a_cell_s_settings_makes_it_again(ran: Ran) -> None:
+    changed = planted({"specials": [{"bits": 4, "settings": {"eval": {"samples": 30}}}], "cells": STUDY["cells"][1:2]})
+    (ran.cwd / "other.toml").write_text(tomli_w.dumps(changed), encoding="utf-8")
+    ended = study(ran.cwd, "other.toml", "--folder", "studies/mine")
+    assert ended.returncode == 0, ended.stderr
+    (cell,) = ran.document.cells
+    assert cell.evaluations[0].clean.n == 30

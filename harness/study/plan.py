@@ -58,6 +58,7 @@ class Plan(Section):
 
     Attributes:
         experiment: a built-in name or a TOML file: data, model, everything that no cell changes.
+        settings: of every cell, by section.
         pruning: settings of `[prune]` for pruned cells, without the sparsity.
         bases: settings of `[train]` of the standard and of the robust base model.
         finetunes: settings of `[finetune]` of standard and of adversarial fine-tuning.
@@ -68,6 +69,7 @@ class Plan(Section):
     """
 
     experiment: str
+    settings: Values = Field(default={})
     pruning: Values = Field(default={"method": "l1"})
     bases: dict[Literal["standard", "robust"], Values]
     finetunes: dict[Literal["standard", "adversarial"], Values]
@@ -141,7 +143,8 @@ def cell_values(plan: Plan, cell: Cell, weights: Path) -> Values:
         cell: one of its cells.
         weights: the base model's.
     """
-    values = _merged(_experiment(plan), {"seed": cell.seed, "model": {"checkpoint": str(weights)}})
+    values = _merged(_experiment(plan), plan.settings)
+    values = _merged(values, {"seed": cell.seed, "model": {"checkpoint": str(weights)}})
     if cell.sparsity:
         values = _merged(values, {"prune": {**plan.pruning, "sparsity": cell.sparsity}})
     if cell.quantization:

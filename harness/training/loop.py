@@ -42,6 +42,7 @@ def train(
     unfinished: Path | None = None,
     made_from: str = "",
     settle: Callable[[], None] = lambda: None,
+    validation_seed: int | None = None,
 ) -> Trained:
     """Train a model in place, on a GPU where there is one; it ends on the CPU, in evaluation mode.
 
@@ -58,14 +59,18 @@ def train(
         made_from: digest of what else decides the outcome, the model's weights and the images: a state that was made
             from anything else is not gone on from.
         settle: called, in evaluation mode, whenever weights were put in place from outside, as `Twin.fit_weights`.
+        validation_seed: of the choice of validation images, where they are to be those of an earlier training; else
+            `seed`.
 
     Raises:
         InputError: the loss became NaN or infinite; the sentence says where the weights of the last good epoch lie.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).to(memory_format=torch.channels_last)
-    store = Unfinished(unfinished, sha256_json([made_from, seed, len(split), asdict(recipe)]))
-    outcome = _Run(model, split, recipe, seed, title, device, settle, store).to_the_end(progress)
+    chosen = seed if validation_seed is None else validation_seed
+    validation = Validation.draw(split.labels, recipe.validation_samples, chosen % 2**32)
+    store = Unfinished(unfinished, sha256_json([made_from, seed, chosen, len(split), asdict(recipe)]))
+    outcome = _Run(model, split, recipe, seed, title, device, settle, validation, store).to_the_end(progress)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
     return outcome
 
@@ -82,12 +87,13 @@ class _Run:
         title: str,
         device: torch.device,
         settle: Callable[[], None],
+        validation: Validation,
         store: Unfinished,
     ) -> None:
         self._store = store
         self._split, self._recipe, self._seed, self._title, self._device = split, recipe, seed, title, device
         self._images, self._labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-        self._validation = Validation.draw(split.labels, recipe.validation_samples, seed % 2**32)
+        self._validation = validation
         self._rows = torch.from_numpy(self._validation.rest)
         self._steps = steps_of(len(self._rows), recipe)
         self._learner = Learner(model, recipe, recipe.epochs * self._steps, settle)

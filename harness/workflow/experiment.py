@@ -176,9 +176,9 @@ class Build(Section):
 class Eval(Section):
     """The evaluation: several attacks count together, each epsilon by itself.
 
-    `samples` takes the first images of the test split, all where it is left out; `gradients` is the type that gradients
-    are computed in, half precision where the machine has it unless float32 is named; `attack_images` a file of
-    adversarial images that were made elsewhere.
+    `samples` takes the first images of the test split, all where it is left out; `attribution` has the models on the
+    way attacked too; `gradients` is the type that gradients are computed in, half precision where the machine has it
+    unless float32 is named; `attack_images` a file of adversarial images that were made elsewhere.
     """
 
     attack: Attacks = ("pgd",)
@@ -186,6 +186,7 @@ class Eval(Section):
     epsilon: Epsilons = (0.05,)
     arms: Arms = ("transfer", "loop")
     samples: AtLeastOne | None = None
+    attribution: bool = True
     gradients: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attack_images: str | None = None
 

@@ -242,7 +242,8 @@ class Journey:
         """
         common = judging_attack(self._context.experiment).attack.name in {step.attack.name for step in planned.steps}
         gradients = why_no_gradients(self._context.experiment) is None
-        if isinstance(self.origin, Trained) and given.final is not None and gradients and common:
+        wanted = self._context.experiment.eval.attribution and common
+        if isinstance(self.origin, Trained) and given.final is not None and gradients and wanted:
             on_the_way = (self.origin.base, self.origin.pruned)
             if all(self._ledger.peek(each) for each in on_the_way):
                 found = attribute.task(self._context, *on_the_way, given.final, epsilon, self._device)

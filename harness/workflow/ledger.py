@@ -94,6 +94,8 @@ class Ledger:
         self._tidy(task, made)
         self.made += 1
         self._say(task.stage, f"{task.path} made in {time.monotonic() - started:.1f} s")
+        for told in made.manifest["info"].get("told", ()):
+            self._say(task.stage, told)
         for warning in made.manifest["info"].get("warnings", ()):
             self._say(task.stage, f"warning: {warning}")
         return made

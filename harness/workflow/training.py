@@ -73,6 +73,7 @@ def learn(
             context.data.train,
             asked,
             seed=seed,
+            validation_seed=context.experiment.seed,
             progress=context.progress,
             title=title,
             unfinished=unfinished,
@@ -95,4 +96,14 @@ def _told(trained: Trained) -> Mapping[str, Any]:
         "validation_images": len(trained.validation_ids),
         "gradient_passes": trained.gradient_passes,
         "warnings": list(trained.warnings),
+        "told": [_epoch_told(trained)],
     }
+
+
+def _epoch_told(trained: Trained) -> str:
+    """Return which epoch's weights were kept, and how they do on images that were not trained on."""
+    kept = trained.epochs[trained.kept_epoch - 1]
+    judged = [(name, share) for name, share in (("clean", kept.clean), ("robust", kept.robust)) if share is not None]
+    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in judged)
+    on = f"; {shares} of {len(trained.validation_ids)} validation images" if judged else ""
+    return f"epoch {trained.kept_epoch} of {len(trained.epochs)} kept{on}"

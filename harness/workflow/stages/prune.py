@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.compression.pruning import History, Pruning
+    from harness.compression.size import Size
 
 NAME = "prune"
 
@@ -71,21 +72,30 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
     gradients = _gradients(context)
     wanted = _wanted(context, folder, model, example, gradients)
     history: History = []
-    told: list[Made] = []
+    steps: list[Made] = []
     for number, cut in enumerate(wanted.in_steps(asked.steps), start=1):
         history += prune(model, example, cut, gradients)
         if number < asked.steps:
-            told.append(_finetuned(context, model, given, number))
+            steps.append(_finetuned(context, model, given, number))
     saved_models.save(folder, model)
     saved_models.save_structure(folder, history)
+    after = size_of(model, input_shape)
     return {
         "input_shape": input_shape,
         "classes": given.info("classes"),
         "channel_ratio": wanted.sparsity,
         "size_before": asdict(before),
-        "size": asdict(size_of(model, input_shape)),
-        "steps": told,
+        "size": asdict(after),
+        "steps": steps,
+        "told": [_size_told(before, after)],
     }
+
+
+def _size_told(before: Size, after: Size) -> str:
+    return (
+        f"{before.parameters:,} parameters, {before.macs:,} multiply-accumulates, {before.weight_bytes:,} bytes before; "
+        f"{after.parameters:,}, {after.macs:,}, {after.weight_bytes:,} after"
+    )
 
 
 def _wanted(

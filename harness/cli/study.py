@@ -1,0 +1,127 @@
+"""`harness study`: a grid of compressed and fine-tuned models, each measured on its engine."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contracts.errors import GateFailedError, InputError
+from harness.cli.broken_pipe import reader_may_leave
+from harness.cli.options import ListOf
+
+if TYPE_CHECKING:
+    from harness.study.cell import Cell
+    from harness.study.folder import StudyFolder
+    from harness.study.plan import Plan
+
+
+@click.command()
+@click.argument("study", required=False, default="fashion-mnist")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the study lies; default studies/<its name>.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), help="Only so many seeds of every cell.")
+@click.option("--levels", type=ListOf(str, "LEVEL"), default=(), help="Only these sparsities and formats: 0.5,0.8,int8.")
+@click.option("--best", "conditions", multiple=True, metavar="CONDITION", help="Find the smallest engine that holds.")
+@click.option("--objective", default="memory.engine_bytes", help="What is to be small with --best.")
+@click.option("--list", "listed", is_flag=True, help="Print the cells and what came of each; make nothing.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the table.")
+def study(
+    study: str,
+    folder: Path | None,
+    seeds: int | None,
+    levels: tuple[str, ...],
+    conditions: tuple[str, ...],
+    objective: str,
+    listed: bool,
+    data_dir: Path | None,
+    quiet: bool,
+) -> None:
+    """Make the cells of STUDY that are not finished; print and write what came of all.
+
+    STUDY is a built-in name (fashion-mnist, digits) or a TOML file. Every cell is a run folder; a study that was stopped
+    goes on where it was, and --seeds and --levels cut it. --best answers from what is finished:
+
+    harness study --best 'accuracy.clean >= 0.88' --best 'latency[batch=1].p99_ms <= 1'
+    """
+    from harness.study.cell import cut
+    from harness.study.folder import StudyFolder
+    from harness.study.plan import read_plan
+
+    plan = read_plan(study)
+    place = StudyFolder(folder or Path("studies") / Path(study).stem)
+    cells = cut(plan.grid(), seeds, levels)
+    if conditions:
+        _print_best(place.path, conditions, objective)
+    elif listed:
+        for cell in cells:
+            card = place.card(cell) or {"state": "missing"}
+            click.echo(f"{card['state']:<9} {cell.name}" + (f": {card['reason']}" if card.get("reason") else ""))
+    else:
+        _run(plan, place, cells, data_dir, quiet)
+
+
+def _run(plan: Plan, place: StudyFolder, cells: list[Cell], data_dir: Path | None, quiet: bool) -> None:
+    """Make the cells, write the document after each, the page at the end, however that comes."""
+    from harness.cli.opening import progress_on, stderr_console
+    from harness.study.document import FEATURES, write_document, write_page
+    from harness.study.features import write_embedding
+    from harness.study.running import Study
+    from harness.workflow.run_folder import locked
+
+    console = stderr_console()
+    command = shlex.join(["harness", *sys.argv[1:]])
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def write() -> None:
+        write_document(plan, place, plan.grid(), command)
+
+    with locked(place.path):
+        running = Study(plan, place, data_dir, progress_on(console, -1 if quiet else 0), say, command)
+        try:
+            failed = running.run(cells, write)
+            write_embedding(place, plan.features, place.path / FEATURES)
+        finally:
+            write()
+            page = write_page(place)
+            say(f"page: {page}")
+    _show(place.path)
+    if failed:
+        raise InputError(f"{failed} of {len(cells)} cells failed; the reasons are in {page}")
+
+
+def _print_best(folder: Path, conditions: Sequence[str], objective: str) -> None:
+    from harness.study.document import JSON
+    from reports.address import parse_address, parse_condition
+    from reports.study.best import best
+    from reports.study.document import read_study
+
+    document = read_study(folder / JSON)
+    choice = best(document.cells, [parse_condition(text) for text in conditions], parse_address(objective))
+    if choice.setting is None:
+        raise GateFailedError(choice.told)
+    click.echo(choice.told)
+    for cell in choice.cells:
+        click.echo(str(folder / "cells" / cell.id))
+
+
+def _show(folder: Path) -> None:
+    from rich.console import Console
+
+    from harness.study.document import JSON
+    from reports.study.document import read_study
+    from reports.study.terminal import print_study
+
+    with reader_may_leave():
+        print_study(Console(), read_study(folder / JSON))

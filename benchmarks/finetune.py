@@ -78,8 +78,10 @@ def main() -> int:
     ours, reference = found
     share = ours.seconds / reference.seconds
     holds = share <= SHARE_OF_TIME and ours.robust >= reference.robust
-    print(f"time, ours / reference: {share:.3f}, at most {SHARE_OF_TIME:.3f}; robust, ours - reference: "
-          f"{100 * (ours.robust - reference.robust):+.2f} points, at least 0: {'holds' if holds else 'DOES NOT HOLD'}")
+    print(
+        f"time, ours / reference: {share:.3f}, at most {SHARE_OF_TIME:.3f}; robust, ours - reference: "
+        f"{100 * (ours.robust - reference.robust):+.2f} points, at least 0: {'holds' if holds else 'DOES NOT HOLD'}"
+    )
     return 0 if holds else 1
 
 
@@ -116,9 +118,7 @@ def _train(model: nn.Module, training: Split) -> float:
     from harness.training.loop import train
 
     recipe = replace(_ours(), epsilon=EPSILON)
-    return train(
-        model, training, recipe, seed=_SEED, progress=Silent(), title="our fine-tuning"
-    ).gradient_passes
+    return train(model, training, recipe, seed=_SEED, progress=Silent(), title="our fine-tuning").gradient_passes
 
 
 def _reference(model: nn.Module, training: Split) -> float:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     help="Where the study lies; default studies/<its name>.",
 )
 @click.option("--seeds", type=click.IntRange(min=1), help="Only so many seeds of every cell.")
-@click.option("--levels", type=ListOf(str, "LEVEL"), default=(), help="Only these sparsities and formats: 0.5,0.8,int8.")
+@click.option(
+    "--levels", type=ListOf(str, "LEVEL"), default=(), help="Only these sparsities and formats: 0.5,0.8,int8."
+)
 @click.option("--best", "conditions", multiple=True, metavar="CONDITION", help="Find the smallest engine that holds.")
 @click.option("--objective", default="memory.engine_bytes", help="What is to be small with --best.")
 @click.option("--list", "listed", is_flag=True, help="Print the cells and what came of each; make nothing.")
@@ -47,8 +49,8 @@ def study(
 ) -> None:
     """Make the cells of STUDY that are not finished; print and write what came of all.
 
-    STUDY is a built-in name (fashion-mnist, digits) or a TOML file. Every cell is a run folder; a study that was stopped
-    goes on where it was, and --seeds and --levels cut it. --best answers from what is finished:
+    STUDY is a built-in name (fashion-mnist, digits) or a TOML file. Every cell is a run folder; a study that was
+    stopped goes on where it was, and --seeds and --levels cut it. --best answers from what is finished:
 
     harness study --best 'accuracy.clean >= 0.88' --best 'latency[batch=1].p99_ms <= 1'
     """

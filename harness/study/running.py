@@ -124,9 +124,7 @@ class _Opened:
     def __init__(self, study: Study, folder: Path, values: Values, asked: Values) -> None:
         recorded, experiment = check(values, folder.name), check(asked, folder.name)
         self._resolved = Resolved(folder.name, recorded, folder)
-        self.context = Context(
-            folder.name, experiment, folder, study.data_dir, study.progress, study.command, recorded
-        )
+        self.context = Context(folder.name, experiment, folder, study.data_dir, study.progress, study.command, recorded)
         self._lock = locked(folder)
 
     def __enter__(self) -> Journey:

@@ -92,10 +92,11 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
 
 
 def _size_told(before: Size, after: Size) -> str:
-    return (
-        f"{before.parameters:,} parameters, {before.macs:,} multiply-accumulates, {before.weight_bytes:,} bytes before; "
-        f"{after.parameters:,}, {after.macs:,}, {after.weight_bytes:,} after"
+    was, now = (
+        f"{size.parameters:,} parameters, {size.macs:,} multiply-accumulates, {size.weight_bytes:,} bytes"
+        for size in (before, after)
     )
+    return f"{was} before; {now} after"
 
 
 def _wanted(

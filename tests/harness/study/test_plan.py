@@ -119,7 +119,10 @@ def test_the_strong_protocol_is_an_evaluation_of_its_own(tmp_path: Path) -> None
         ({"cells": [{"base": ["standard"]}]}, "unknown base model of a cell 'standard'"),
         ({"cells": [{"base": ["robust"], "finetune": ["standard"]}]}, "unknown fine-tuning of a cell 'standard'"),
         ({"cells": [{"base": ["robust"], "bits": [8]}]}, "cells of 8 bits need a quantization: post-training"),
-        ({"cells": [{"base": ["robust"], "sparsities": [0.5]}]}, "unknown key cells.0.sparsities; did you mean 'sparsity'?"),
+        (
+            {"cells": [{"base": ["robust"], "sparsities": [0.5]}]},
+            "unknown key cells.0.sparsities; did you mean 'sparsity'?",
+        ),
         ({"cells": [{"base": ["robust"], "sparsity": [1.0]}]}, "cells.0.sparsity.0: Input should be less than 1"),
         ({"sells": []}, "unknown key sells; did you mean 'cells'?"),
         ({"bases": {"robust": {"epochs": 0}}}, "train.epochs: Input should be greater than or equal to 1"),

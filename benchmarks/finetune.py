@@ -131,7 +131,7 @@ def _reference(model: nn.Module, training: Split) -> float:
     images, labels = torch.from_numpy(training.images), torch.from_numpy(training.labels)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     for _ in range(epochs):
-        for rows in torch.randperm(len(images)).split(batch):
+        for rows in torch.split(torch.randperm(len(images)), batch):
             pixels, classes = images[rows], labels[rows]
             change = torch.zeros_like(pixels)
             model.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -71,8 +71,8 @@ class Plan(Section):
     experiment: str
     settings: Values = Field(default={})
     pruning: Values = Field(default={"method": "l1"})
-    bases: dict[Literal["standard", "robust"], Values]
-    finetunes: dict[Literal["standard", "adversarial"], Values]
+    bases: dict[Annotated[str, among("base model", ("standard", "robust"))], Values]
+    finetunes: dict[Annotated[str, among("fine-tuning", ("standard", "adversarial"))], Values]
     strong: Values
     strong_samples: AtLeastOne = 200
     specials: tuple[Special, ...] = ()

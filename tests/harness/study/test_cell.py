@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from contracts.errors import InputError
@@ -9,7 +11,7 @@ from harness.study.cell import POST_TRAINING, QUANTIZATION_AWARE, Cell, cut, gri
 
 pytestmark = pytest.mark.core
 
-GROUPS = [
+GROUPS: list[dict[str, tuple[Any, ...]]] = [
     {"base": ("standard", "robust"), "bits": (8,), "quantization": (QUANTIZATION_AWARE,), "finetune": ("adversarial",)},
     {"base": ("standard",), "sparsity": (0.5, 0.8), "finetune": ("adversarial", "none"), "seed": (0, 1)},
     {"base": ("standard",), "sparsity": (0.5,), "finetune": ("adversarial",), "seed": (0,), "strong_seeds": (0,)},
@@ -73,7 +75,11 @@ def test_groups_follow_each_other_and_the_first_seed_of_each_comes_first() -> No
 
 
 def test_what_is_not_fine_tuned_is_aware_of_no_quantizer() -> None:
-    both = {"base": ("robust",), "bits": (4,), "quantization": (QUANTIZATION_AWARE, POST_TRAINING)}
+    both: dict[str, tuple[Any, ...]] = {
+        "base": ("robust",),
+        "bits": (4,),
+        "quantization": (QUANTIZATION_AWARE, POST_TRAINING),
+    }
     names = [cell.name for cell in grid([{**both, "finetune": ("adversarial", "none")}])]
     assert names == [
         "robust-int4-adversarial-seed0",

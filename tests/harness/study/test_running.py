@@ -24,7 +24,7 @@ EXPERIMENT = {
     "attack": {"pgd": {"steps": 3, "random_start": False}},
     "measure": {"batch": [1]},
 }
-STUDY = {
+STUDY: dict[str, Any] = {
     "experiment": "tiny.toml",
     "strong_samples": 10,
     "bases": {"robust": {"method": "n-fgsm", "epochs": 2, "learning_rate": 0.05}},

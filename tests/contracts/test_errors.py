@@ -10,7 +10,12 @@ pytestmark = pytest.mark.core
 def test_every_kind_of_error_has_the_exit_code_that_scripts_rely_on() -> None:
     kinds = [kind for kind in errors.HarnessError.__subclasses__() if kind.__module__ == errors.__name__]
     codes = {kind.__name__: kind.exit_code for kind in kinds}
-    assert codes == {"InputError": 2, "InvalidMeasurementError": 3, "MissingDependencyError": 4}
+    assert codes == {
+        "GateFailedError": 1,
+        "InputError": 2,
+        "InvalidMeasurementError": 3,
+        "MissingDependencyError": 4,
+    }
     assert (errors.DONE, errors.INTERNAL_ERROR, errors.INTERRUPTED) == (0, 70, 130)
 
 

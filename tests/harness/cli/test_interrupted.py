@@ -123,7 +123,7 @@ def test_a_killed_harness_takes_its_measuring_process_with_it(tmp_path: Path) ->
 def test_killed_at_random_moments_a_run_ends_in_the_same_document(finished: Finished, tmp_path: Path) -> None:
     draw = random.Random(SEED)
     print(f"seed {SEED}")  # noqa: T201  shown where it fails
-    for _ in range(5):
+    for _ in range(3):
         process = start("run", *TINY, cwd=tmp_path)
         try:
             process.wait(timeout=draw.uniform(0.3, 9.0))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
+pytest.importorskip("torch")
+
 from torch import nn
 
 from harness.compression.size import Size, count_macs_and_parameters, size_of

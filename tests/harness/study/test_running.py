@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import tomli_w
 
+from harness.study.running import _digest
 from reports.study.document import StudyDocument, read_study
 
 pytestmark = pytest.mark.slow
@@ -171,14 +172,11 @@ def test_the_smallest_engine_that_holds_is_one_command(ran: Ran, condition: str,
     assert told in found.stdout + found.stderr
 
 
-def planted(changes: dict[str, Any]) -> dict[str, Any]:
-    return {**STUDY, **changes}
+def test_what_a_cell_is_made_from_is_its_settings_and_its_base_wherever_that_lies(tmp_path: Path) -> None:
+    def made_from(place: str, weights: bytes, samples: int) -> str:
+        path = tmp_path / place
+        path.write_bytes(weights)
+        return _digest({"model": {"checkpoint": str(path)}, "eval": {"samples": samples}}, None, path)
 
-
-def test_what_changes_in_a_cell_s_settings_makes_it_again(ran: Ran) -> None:
-    changed = planted({"specials": [{"bits": 4, "settings": {"eval": {"samples": 30}}}], "cells": STUDY["cells"][1:2]})
-    (ran.cwd / "other.toml").write_text(tomli_w.dumps(changed), encoding="utf-8")
-    ended = study(ran.cwd, "other.toml", "--folder", "studies/mine")
-    assert ended.returncode == 0, ended.stderr
-    (cell,) = ran.document.cells
-    assert cell.evaluations[0].clean.n == 30
+    assert made_from("here", b"1", 40) == made_from("there", b"1", 40)
+    assert len({made_from("here", b"1", 40), made_from("here", b"2", 40), made_from("here", b"1", 30)}) == 3

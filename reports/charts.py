@@ -58,7 +58,7 @@ def comparison_figure(documents: Sequence[ResultDocument]) -> Figure:
 def curve_figure(curve: Curve) -> Figure:
     """Return robust accuracy over epsilon, every point with its 95 % interval."""
     rates = [rate for _, rate in curve.points]
-    figure = _figure(280)
+    figure = empty_figure(280)
     figure["data"] = [
         {
             "type": "scatter",
@@ -78,7 +78,7 @@ def curve_figure(curve: Curve) -> Figure:
     ]
     layout = figure["layout"]
     last = curve.points[-1][0]
-    layout["xaxis"] |= {"title": {"text": f"epsilon ({_words(curve.norm)})"}, "range": [-0.02 * last, 1.04 * last]}
+    layout["xaxis"] |= {"title": {"text": f"epsilon ({label_words(curve.norm)})"}, "range": [-0.02 * last, 1.04 * last]}
     layout["xaxis"] |= {"nticks": 7}
     layout["yaxis"] |= {"range": [0, 102], "tickvals": [0, 25, 50, 75, 100], "title": {"text": "robust accuracy"}}
     layout["yaxis"] |= {"ticktext": ["0", "25", "50", "75", "100 %"]}
@@ -97,7 +97,7 @@ def latency_figure(times_ms: NDArray[np.float64], percentiles_ms: Mapping[str, f
         f"{significant(float(low))} to {significant(float(high))} ms: {count:,}"
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
     ]
-    figure = _figure(230)
+    figure = empty_figure(230)
     figure["data"] = [
         {
             "type": "bar",
@@ -136,9 +136,9 @@ def _right_edge(times_ms: NDArray[np.float64]) -> float:
 
 
 def _rates(bars: Sequence[tuple[str, Rate, str]]) -> Figure:
-    figure = _figure(_ROW_PX * len(bars) + 62)
+    figure = empty_figure(_ROW_PX * len(bars) + 62)
     values = [100 * rate.value for _, rate, _ in bars]
-    labels = [f"{_words(name)}<br>{percent(rate.value, rate.n)}" for name, rate, _ in bars]
+    labels = [f"{label_words(name)}<br>{percent(rate.value, rate.n)}" for name, rate, _ in bars]
     places = list(range(len(bars)))
     figure["data"] = [
         {
@@ -172,7 +172,7 @@ def _intervals(rates: Sequence[Rate]) -> dict[str, Any]:
     }
 
 
-def _words(text: str) -> str:
+def label_words(text: str) -> str:
     """Return foreign words so that plotly, which reads some markup in labels, shows them as they are.
 
     Long ones lose their middle: names that begin alike are told apart by their ends.
@@ -182,7 +182,8 @@ def _words(text: str) -> str:
     return html.escape(short, quote=False)
 
 
-def _figure(height_px: int) -> Figure:
+def empty_figure(height_px: int) -> Figure:
+    """Return a chart without data in the look of all charts, of that height in pixels."""
     axis = {"fixedrange": True, "zeroline": False, "automargin": True}
     return {
         "data": [],

@@ -117,7 +117,7 @@ def write_html(results: Sequence[StoredResult], path: Path) -> None:
     if len(documents) > 1:
         charts["comparison-chart"] = comparison_figure(documents)
     page = (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             sections=sections,
@@ -167,7 +167,8 @@ def _section(id: str, name: str, stored: StoredResult, charts: dict[str, Figure]
     )
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return what renders the templates: autoescaping, strict, with the filters that turn numbers into words."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from contracts.errors import InputError, unknown_name
 from harness.study.cell import POST_TRAINING, QUANTIZATION_AWARE, Cell, grid
 from harness.workflow.setting_types import AtLeastOne, Section, among
-from harness.workflow.settings import check, read_toml, resolve, sentence
+from harness.workflow.settings import check, read_toml, resolve, validated
 
 FILE = "study.toml"
 
@@ -113,20 +113,12 @@ def read_plan(name: str) -> Plan:
     Raises:
         InputError: there is no such study, or a setting is unknown or out of range.
     """
-    from pydantic import ValidationError
-
     path = Path(name)
     if path.suffix != ".toml":
         if name not in built_in():
             raise unknown_name("study", name, (*built_in(), "FILE.toml"))
         path = Path(str(resources.files("harness.study") / "studies" / f"{name}.toml"))
-    values = read_toml(path)
-    try:
-        return Plan.model_validate(values)
-    except ValidationError as error:
-        raise InputError(f"{path}: {sentence(error, Plan)}") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return validated(Plan, read_toml(path), str(path))
 
 
 def base_values(plan: Plan, base: str, seed: int) -> Values:

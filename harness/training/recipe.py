@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from contracts.errors import InputError, unknown_name
 
-Method = Literal["standard", "pgd", "trades", "n-fgsm", "fgsm-rs"]
+Method = Literal["standard", "n-fgsm", "fgsm-rs", "pgd", "trades"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
 Keep = Literal["best", "last"]
 Precision = Literal["auto", "float32"]

@@ -14,6 +14,7 @@ from harness.attacks.ball import Norm, check_radius
 from harness.compression.pruning import METHODS
 from harness.measurement.window import PROFILES
 from harness.models.build import check_name
+from harness.training.recipe import Keep, Method, Precision, Schedule
 from harness.workflow.setting_types import (
     ORDERS,
     Arms,
@@ -80,7 +81,7 @@ class Learning(Section):
     epochs: AtLeastOne = 4
     epsilon: Epsilon = 0.05
     learning_rate: Positive = 0.1
-    schedule: Literal["one-cycle", "cosine", "step", "constant"] = "one-cycle"
+    schedule: Schedule = "one-cycle"
     batch_size: AtLeastOne = 128
     weight_decay: NotNegative = 5e-4
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] = 0.0
@@ -90,15 +91,15 @@ class Learning(Section):
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] = 0.0
     pgd_steps: AtLeastOne = 7
     trades_beta: Positive = 6.0
-    precision: Literal["auto", "float32"] = "auto"
+    precision: Precision = "auto"
     validation_samples: FromZero = 512
-    keep: Literal["best", "last"] = "best"
+    keep: Keep = "best"
 
 
 class Train(Learning):
     """Training of the base model."""
 
-    method: Literal["standard", "n-fgsm", "fgsm-rs", "pgd", "trades"] = "standard"
+    method: Method = "standard"
 
 
 class Prune(Section):
@@ -137,7 +138,7 @@ class Quantize(Section):
 class Finetune(Learning):
     """Fine-tuning of the twin, through its quantizers; activation ranges stay, or follow the activations."""
 
-    method: Literal["none", "standard", "n-fgsm", "fgsm-rs", "pgd", "trades"] = "n-fgsm"
+    method: Literal["none", Method] = "n-fgsm"
     learning_rate: Positive = 0.05
     ranges: Literal["frozen", "moving-average"] = "frozen"
 

@@ -105,8 +105,7 @@ class Journey:
         Raises:
             InputError: the model has no gradients, so that its robust accuracy cannot be found.
         """
-        (task,) = self.origin.stage(sensitivity.NAME)
-        return sensitivity.read(self._ledger.ensure(task, again=again))
+        return sensitivity.read(self.made_of(sensitivity.NAME, again=again))
 
     def mixed_precision(self) -> MixedPrecision | None:
         """Return which layers were chosen to stay in float and what that costs; None where none are to be chosen.
@@ -191,10 +190,10 @@ class Journey:
         epsilon = self._context.experiment.eval.epsilon[0]
         return self._ledger.ensure(attribute.twin_task(self._context, self.origin.final, epsilon, self._device))
 
-    def made_of(self, stage: str) -> Artifact:
-        """Return what a stage before the engines makes, made now where it is missing."""
+    def made_of(self, stage: str, *, again: bool = False) -> Artifact:
+        """Return what a stage before the engines makes, made now where it is missing, or if `again` is set."""
         (task,) = self.origin.stage(stage)
-        return self._ledger.ensure(task)
+        return self._ledger.ensure(task, again=again)
 
     def _evaluate(self, engine: Task, made: Artifact, again: bool) -> tuple[Artifact, tuple[Artifact, ...]]:
         context, why = self._context, why_no_gradients(self._context.experiment)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from contracts.errors import InputError, nearest, unknown_name
 from contracts.files import write_text
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
     from harness.workflow.experiment import Experiment
+
+_Schema = TypeVar("_Schema", bound="BaseModel")
 
 DEFAULT = "digits"
 DEFAULT_FILE = "harness.toml"
@@ -108,14 +110,23 @@ def check(values: Mapping[str, Any], where: str) -> Experiment:
     Raises:
         InputError: the first setting that is unknown (with the nearest known one) or out of range.
     """
-    from pydantic import ValidationError
-
     from harness.workflow.experiment import Experiment
 
+    return validated(Experiment, values, where)
+
+
+def validated(schema: type[_Schema], values: Mapping[str, Any], where: str) -> _Schema:
+    """Turn plain values into what a schema describes.
+
+    Raises:
+        InputError: the first setting that is unknown (with the nearest known one) or out of range.
+    """
+    from pydantic import ValidationError
+
     try:
-        return Experiment.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: {sentence(error, Experiment)}") from error
+        raise InputError(f"{where}: {_sentence(error, schema)}") from error
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
@@ -185,7 +196,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     place[key] = value
 
 
-def sentence(error: ValidationError, schema: type[BaseModel]) -> str:
+def _sentence(error: ValidationError, schema: type[BaseModel]) -> str:
     """Return the first of a schema's complaints: which setting, what is wrong, what is known there."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if not str(part).startswith("function-")]

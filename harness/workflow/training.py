@@ -38,6 +38,7 @@ def learn(
     title: str,
     seed: int,
     unfinished: Path,
+    settings: Mapping[str, Any],
     parents: tuple[Artifact, ...] = (),
     inputs: tuple[ExternalInput, ...] = (),
     settle: Callable[[], None] = lambda: None,
@@ -51,6 +52,7 @@ def learn(
         title: names the work on the bar and in sentences.
         seed: of all random draws.
         unfinished: where the state lies from one epoch to the next.
+        settings: the task's: a state that was made with others is not gone on from.
         parents: what the model was made from.
         inputs: what else it was made from.
         settle: called when weights were put in place from outside.
@@ -61,8 +63,7 @@ def learn(
     from harness.training.loop import train
 
     made_from = {
-        "recipe": asdict(asked),
-        "seed": seed,
+        "settings": settings,
         "parents": [parent.sha256 for parent in parents],
         "inputs": [context.data_input.digest(), *(each.digest() for each in inputs)],
         "packages": {**installed_packages(), "harness": __version__},

@@ -15,7 +15,7 @@ from html import escape
 from typing import Any
 
 from reports.address import unit_suffix
-from reports.charts import CLEAN, REFERENCE, WORST, Figure, _figure, _words
+from reports.charts import CLEAN, REFERENCE, WORST, Figure, empty_figure, label_words
 from reports.study.document import FINETUNED, Compression, Finetune, Setting
 from reports.study.features import FeaturePanel
 from reports.study.paper import PROTOCOL, PaperValue
@@ -93,7 +93,7 @@ def one_question(table: Sequence[Row]) -> tuple[Row, ...]:
 
 def pareto_figure(found: Pareto) -> Figure:
     """Return robustness over cost: the front as numbered points on a line, what it beats faint."""
-    figure = _figure(420)
+    figure = empty_figure(420)
     groups: list[tuple[str, Sequence[Candidate], float]] = [
         ("beaten", found.dominated, _FAINT),
         ("front", found.front, 1.0),
@@ -122,7 +122,7 @@ def pareto_figure(found: Pareto) -> Figure:
         figure["data"].append(trace)
     costs = [candidate.cost.mean for candidate in (*found.front, *found.dominated)]
     layout = figure["layout"]
-    layout["xaxis"] |= {"title": {"text": _words(axis_name(found.cost))}, "nticks": 6}
+    layout["xaxis"] |= {"title": {"text": label_words(axis_name(found.cost))}, "nticks": 6}
     if unit_suffix(found.cost) == "_bytes":
         layout["xaxis"] |= {"tickformat": "~s"}
     if costs and min(costs) > 0 and max(costs) > 10 * min(costs):
@@ -135,7 +135,7 @@ def pareto_figure(found: Pareto) -> Figure:
 def feature_panel(panel: FeaturePanel) -> Panel:
     """Return an embedding's points coloured by class, every class named at its median; at most `MOST_POINTS`."""
     step = max(1, math.ceil(len(panel.points) / MOST_POINTS))
-    figure = _figure(_PANEL_PX)
+    figure = empty_figure(_PANEL_PX)
     layout = figure["layout"]
     layout["annotations"] = []
     for number, name in enumerate(panel.classes):
@@ -144,10 +144,10 @@ def feature_panel(panel: FeaturePanel) -> Panel:
             continue
         xs, ys = ([round(value, 3) for value in values] for values in zip(*points, strict=True))
         marker = {"color": CLASS_COLOURS[number % len(CLASS_COLOURS)], "size": 5, "opacity": 0.75}
-        trace = {"type": "scatter", "mode": "markers", "name": _words(name), "x": xs, "y": ys, "marker": marker}
+        trace = {"type": "scatter", "mode": "markers", "name": label_words(name), "x": xs, "y": ys, "marker": marker}
         figure["data"].append(trace | {"hovertemplate": f"{_template_words(name)}<extra></extra>"})
         place = {"x": statistics.median(xs), "y": statistics.median(ys), "showarrow": False}
-        layout["annotations"].append({**place, "text": f"<b>{_words(name)}</b>"})
+        layout["annotations"].append({**place, "text": f"<b>{label_words(name)}</b>"})
     for axis in ("xaxis", "yaxis"):
         layout[axis] |= {"showticklabels": False, "showgrid": False}
     return Panel(panel.title, figure)
@@ -164,7 +164,7 @@ def _levels(table: Sequence[Row], settings: Sequence[Setting], by_bits: bool, pa
     answers: dict[tuple[str, float], Row] = {
         (row.setting.base, _level(row.setting, by_bits)): row for row in _engines_last(table) if row.setting in settings
     }
-    figure = _figure(_PANEL_PX)
+    figure = empty_figure(_PANEL_PX)
     for base in BASE_COLOURS:
         theirs = {_level(value, by_bits): value for value in paper if value.base == base}
         if theirs:
@@ -274,7 +274,7 @@ def _level_name(level: float, by_bits: bool) -> str:
 
 def _template_words(text: str) -> str:
     """Return words that a hover template shows as they are."""
-    return _words(text).replace("%{", "% {")
+    return label_words(text).replace("%{", "% {")
 
 
 def _percent(fraction: float) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from contracts.files import write_text
 from reports.address import Address, unit_suffix
 from reports.charts import Figure
-from reports.html import _environment, embeddable_json
+from reports.html import embeddable_json, page_environment
 from reports.study.document import Compression, Finetune, StudyDocument, known_addresses
 from reports.study.features import read_features
 from reports.study.figures import Panel, feature_panel, level_panels, one_question, pareto_figure
@@ -76,7 +76,7 @@ def write_study_page(study: StudyDocument, folder: Path, path: Path) -> None:
     charts: dict[str, Figure] = {}
     table = rows(study.cells)
     blocks = [*_level_blocks(study, table, charts), *_feature_blocks(study, folder, charts)]
-    environment = _environment()
+    environment = page_environment()
     environment.filters.update(
         axis_name=axis_name, interval_told=interval_told, points_told=points_told, quantity_told=quantity_told
     )

@@ -36,25 +36,22 @@ class Screening:
             points: float32, shape (m, channels, height, width).
             rows: int64, shape (m,): which images these are versions of.
         """
-        rough = self._victim.estimate(points, rows)
-        if rough is None:
-            found = margins(self._victim.scores(points, rows), self._labels[rows])
-        else:
-            found = self._screened(points, rows, margins(rough, self._labels[rows], judged=False))
+        estimates = self._estimated(points, rows)
+        asked = np.flatnonzero(~(estimates > self._estimates[rows]))
+        found = np.full(len(rows), np.inf, np.float32)
+        if len(asked):
+            found[asked] = margins(self._victim.scores(points[asked], rows[asked]), self._labels[rows[asked]])
         better: Array = found < self.lowest[rows]
         self.lowest[rows[better]] = found[better]
+        self._estimates[rows[better]] = estimates[better]
         return better
 
-    def _screened(self, points: Array, rows: Array, estimates: Array) -> Array:
-        """Return margins, infinite where the estimate is above that of the lowest."""
-        hopeful = ~(estimates > self._estimates[rows])
-        found = np.full(len(rows), np.inf, np.float32)
-        asked = rows[hopeful]
-        if len(asked):
-            found[hopeful] = margins(self._victim.scores(points[hopeful], asked), self._labels[asked])
-        better = found < self.lowest[rows]
-        self._estimates[rows[better]] = estimates[better]
-        return found
+    def _estimated(self, points: Array, rows: Array) -> Array:
+        """Return the points' margins by rounded scores; -inf, which nothing is above, where the victim has none."""
+        rough = self._victim.estimate(points, rows)
+        if rough is None:
+            return np.full(len(rows), -np.inf, np.float32)
+        return margins(rough, self._labels[rows], judged=False)
 
 
 def margins(scores: Array, labels: Array, *, judged: bool = True) -> Array:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from calibration.table import CalibrationTable
 from harness.models.checkpoint import save_weights
 from harness.workflow import saved_models, training
-from harness.workflow.artifact import UNFINISHED, Artifact, ExternalInput, Made, Task
+from harness.workflow.artifact import UNFINISHED, Artifact, Made, Task
 from harness.workflow.context import Context
 
 if TYPE_CHECKING:
@@ -60,21 +60,22 @@ class _Asked:
     def _place(self) -> str:
         return f"{UNFINISHED}/{self.name}"
 
-    def task(self, parents: tuple[Task, ...], make: Any) -> Task:
+    @property
+    def _settings(self) -> dict[str, Any]:
         experiment = self.context.experiment
-        settings: dict[str, Any] = {"finetune": {"method": "none"}}
-        inputs: tuple[ExternalInput, ...] = ()
-        if self.trained:
-            settings = {"seed": experiment.seed, "finetune": experiment.finetune.model_dump(mode="json")}
-            inputs = (self.context.data_input,)
+        if not self.trained:
+            return {"finetune": {"method": "none"}}
+        return {"seed": experiment.seed, "finetune": experiment.finetune.model_dump(mode="json")}
+
+    def task(self, parents: tuple[Task, ...], make: Any) -> Task:
         return Task(
             stage=NAME,
             path=f"checkpoints/{self.name}",
             kind="checkpoint",
-            settings=settings,
+            settings=self._settings,
             make=make,
             parents=parents,
-            inputs=inputs,
+            inputs=(self.context.data_input,) if self.trained else (),
             unfinished=self._place,
         )
 
@@ -87,6 +88,7 @@ class _Asked:
             title="fine-tuning",
             seed=experiment.seed + 1,
             unfinished=self.context.folder / self._place,
+            settings=self._settings,
             parents=parents,
             settle=settle,
         )

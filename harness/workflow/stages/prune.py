@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.compression.pruning import WITH_GRADIENTS
 from harness.workflow import saved_models, training
-from harness.workflow.artifact import UNFINISHED, Artifact, ExternalInput, Made, Task
+from harness.workflow.artifact import UNFINISHED, Artifact, Made, Task
 from harness.workflow.context import Context
 
 if TYPE_CHECKING:
@@ -31,30 +32,31 @@ def task(context: Context, model: Task) -> Task:
     asked = experiment.prune
     if asked.method == "none":
         return model
-    settings: dict[str, Any] = {"prune": asked.model_dump(mode="json")}
-    inputs: tuple[ExternalInput, ...] = ()
-    if asked.steps > 1 or asked.method in ("taylor", "robust-taylor", "random"):
-        settings["seed"] = experiment.seed
-    if asked.steps > 1 or asked.method == "robust-taylor":
-        settings["finetune"] = experiment.finetune.model_dump(mode="json")
-    if asked.target == "latency":
-        settings["latency"] = [
-            list(experiment.build.backend),
-            list(experiment.build.precision),
-            experiment.measure.batch[0],
-        ]
-    if asked.steps > 1 or asked.method in ("taylor", "robust-taylor"):
-        inputs = (context.data_input,)
     return Task(
         stage=NAME,
         path="checkpoints/pruned",
         kind="checkpoint",
-        settings=settings,
+        settings=_settings(context),
         make=lambda folder, parents: _make(context, folder, parents),
         parents=(model,),
-        inputs=inputs,
+        inputs=(context.data_input,) if asked.steps > 1 or asked.method in WITH_GRADIENTS else (),
         unfinished=_PLACE,
     )
+
+
+def _settings(context: Context) -> dict[str, Any]:
+    """Return the settings that decide what is cut, and no others."""
+    experiment = context.experiment
+    asked = experiment.prune
+    settings: dict[str, Any] = {"prune": asked.model_dump(mode="json")}
+    if asked.steps > 1 or asked.method in WITH_GRADIENTS or asked.method == "random":
+        settings["seed"] = experiment.seed
+    if asked.steps > 1 or asked.method == "robust-taylor":
+        settings["finetune"] = experiment.finetune.model_dump(mode="json")
+    if asked.target == "latency":
+        build = experiment.build
+        settings["latency"] = [list(build.backend), list(build.precision), experiment.measure.batch[0]]
+    return settings
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
@@ -107,19 +109,22 @@ def _wanted(
 
     asked = context.experiment.prune
     given = asked.model_dump(include={"method", "scope", "limits", "max_sparsity", "ignore", "round_to"})
-    pruning = Pruning(**given, sparsity=min(asked.sparsity, asked.max_sparsity), seed=context.experiment.seed)
+
+    def cut(ratio: float) -> Pruning:
+        return Pruning(**given, sparsity=ratio, seed=context.experiment.seed)
+
     if asked.target == "channels":
-        return replace(pruning, sparsity=asked.sparsity)
+        return cut(asked.sparsity)
     quantity = _quantity(context, folder, tuple(example.shape[1:]))
 
     def made(ratio: float) -> nn.Module:
         candidate = deepcopy(model)
-        prune(candidate, example, replace(pruning, sparsity=ratio), gradients)
+        prune(candidate, example, cut(ratio), gradients)
         return candidate
 
     with context.progress.bar(f"searching the channel ratio for {asked.target}", 1):
         found = ratio_for(made, quantity, (1 - asked.sparsity) * quantity(model), most=asked.max_sparsity)
-    return replace(pruning, sparsity=found.ratio)
+    return cut(found.ratio)
 
 
 def _quantity(context: Context, folder: Path, input_shape: tuple[int, ...]) -> Callable[[nn.Module], float]:
@@ -162,7 +167,7 @@ def _latency_ms(context: Context, folder: Path, model: nn.Module, input_shape: t
 
 def _gradients(context: Context) -> Callable[[nn.Module], None] | None:
     """Return what takes the gradients that Taylor importances are made of; None where the method needs none."""
-    from harness.compression.pruning import WITH_GRADIENTS, gradients_of
+    from harness.compression.pruning import gradients_of
 
     experiment = context.experiment
     if experiment.prune.method not in WITH_GRADIENTS:
@@ -204,5 +209,6 @@ def _finetuned(context: Context, model: nn.Module, given: Artifact, number: int)
         title=f"fine-tuning after cut {number}",
         seed=experiment.seed + 1 + number,
         unfinished=context.folder / _PLACE / str(number),
+        settings={**_settings(context), "cut": number},
         parents=(given,),
     )

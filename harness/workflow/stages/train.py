@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.workflow import saved_models, training
-from harness.workflow.artifact import UNFINISHED, Artifact, Made, Task
+from harness.workflow.artifact import UNFINISHED, Made, Task
 from harness.workflow.context import Context
 
 NAME = "train"
@@ -28,16 +29,15 @@ def task(context: Context) -> Task:
         path="checkpoints/base",
         kind="checkpoint",
         settings=settings,
-        make=lambda folder, parents: _make(context, folder, parents),
+        make=lambda folder, _: _make(context, folder, settings),
         inputs=(context.data_input, *context.model_inputs),
         unfinished=_PLACE,
     )
 
 
-def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
+def _make(context: Context, folder: Path, settings: Mapping[str, Any]) -> Made:
     from harness.models.checkpoint import load_into, read_weights
 
-    del parents
     data = context.data
     model = saved_models.untrained(context, data.input_shape, data.classes)
     info: dict[str, Any] = {"input_shape": data.input_shape, "classes": data.classes}
@@ -52,6 +52,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
             title="training",
             seed=context.experiment.seed,
             unfinished=context.folder / _PLACE,
+            settings=settings,
             inputs=context.model_inputs,
         )
     saved_models.save(folder, model)

@@ -23,6 +23,7 @@ from harness.compression.twin import Twin
 from harness.progress import Advance
 from harness.training.recipe import Recipe
 from harness.training.trained import Trained
+from tests.harness.training.dying import Dying, KilledError, killed
 from tests.harness.training.small_tasks import halves, network, recipe, trained
 
 EPOCHS = 4
@@ -30,31 +31,6 @@ SETTINGS = recipe(
     "n-fgsm", epochs=EPOCHS, ema_decay=0.9, validation_samples=9, flip=True, crop=1, learning_rate=0.05, epsilon=0.2
 )
 UNITS = 6 + 1  # an epoch's batches, and one of validation
-
-
-class KilledError(Exception):
-    """What stands for a kill."""
-
-
-class Dying:
-    """Progress that ends the run at a unit of work."""
-
-    def __init__(self, unit: int, die: Callable[[], None]) -> None:
-        self._left = unit
-        self._die = die
-
-    @contextmanager
-    def bar(self, description: str, total: float) -> Iterator[Advance]:
-        yield self._advance
-
-    def _advance(self, amount: float) -> None:
-        self._left -= int(amount)
-        if self._left < 0:
-            self._die()
-
-
-def killed() -> None:
-    raise KilledError
 
 
 @cache

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("torch_pruning")
+pytest.importorskip("sklearn")
+
+from contracts.errors import InputError
+from harness.progress import Silent
+from harness.workflow.artifact import Artifact
+from harness.workflow.context import Context
+from harness.workflow.journey import Journey
+from harness.workflow.settings import check
+
+LEARNING: dict[str, Any] = {"epochs": 1, "validation_samples": 0}
+ROBUSTLY: dict[str, Any] = {**LEARNING, "method": "n-fgsm"}
+
+
+def context(folder: Path, **sections: Any) -> Context:
+    experiment = check({"train": LEARNING, "finetune": ROBUSTLY, **sections}, "values")
+    return Context("digits", experiment, folder, None, Silent(), "harness prune")
+
+
+def pruned(folder: Path, said: list[str] | None = None, **prune: Any) -> Artifact:
+    """Return the digits model without a part of it."""
+    kept = said if said is not None else []
+    asked = context(folder, prune={"method": "l1", "round_to": 1, **prune})
+    return Journey(asked, lambda stage, sentence: kept.append(sentence)).made_of("prune")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder with a trained base model, which pruning leaves as it is."""
+    folder = tmp_path_factory.mktemp("runs")
+    pruned(folder)
+    return folder
+
+
+def share_left(made: Artifact, quantity: str) -> float:
+    before, after = made.info("size_before"), made.info("size")
+    return float(after[quantity] / before[quantity])
+
+
+@pytest.mark.parametrize("target", ["parameters", "macs"])
+def test_the_asked_share_of_the_target_goes(base: Path, target: str) -> None:
+    made = pruned(base, target=target, sparsity=0.6)
+    # By whole channels: at most what is asked is left, and one channel less would have left more.
+    assert 0.25 < share_left(made, target) <= 0.4
+    assert 0 < made.info("channel_ratio") < 0.6  # a layer's parameters go with its channels and its input's
+
+
+@pytest.mark.slow
+def test_the_engine_gets_as_fast_as_asked(base: Path) -> None:
+    pytest.importorskip("openvino")
+    made = pruned(base, target="latency", sparsity=0.2)
+    assert made.info("size")["parameters"] < made.info("size_before")["parameters"]
+
+
+def test_the_latency_of_an_engine_that_no_backend_builds_here_is_refused(base: Path) -> None:
+    asked = context(
+        base,
+        prune={"method": "l1", "target": "latency"},
+        build={"precision": "fp16"},
+    )
+    with pytest.raises(InputError, match=r"measures int8 or fp32 engines, and the first of build.precision is fp16"):
+        Journey(asked, lambda *_: None).made_of("prune")
+
+
+def test_several_cuts_fine_tune_between(base: Path) -> None:
+    once = pruned(base, sparsity=0.5)
+    assert once.info("steps") == []
+    twice = pruned(base, sparsity=0.5, steps=2)
+    (between,) = twice.info("steps")
+    assert len(between["epochs"]) == 1
+    assert twice.info("size")["parameters"] == pytest.approx(once.info("size")["parameters"], rel=0.15)
+
+
+def test_the_sizes_are_said(base: Path) -> None:
+    said: list[str] = []
+    made = pruned(base, said, sparsity=0.7)
+    before, after = made.info("size_before"), made.info("size")
+    told = next(sentence for sentence in said if "multiply-accumulates" in sentence)
+    assert f"{before['parameters']:,} parameters" in told
+    assert f"{after['weight_bytes']:,} bytes after" in told
+
+
+def test_a_robust_importance_is_another_one(base: Path) -> None:
+    """Both take gradients on the same images, one of them perturbed."""
+    taylor, robust = (
+        pruned(base, method=method, sparsity=0.5, gradient_samples=64) for method in ("taylor", "robust-taylor")
+    )
+    assert taylor.info("size") == robust.info("size")
+    assert taylor.sha256 != robust.sha256
+
+
+def test_the_order_decides_what_is_made_from_what(base: Path) -> None:
+    def parents(order: list[str]) -> list[str]:
+        asked = context(base, prune={"method": "l1"}, order=order)
+        origin = Journey(asked, lambda *_: None).origin
+        found, task = [], origin.final
+        while task.parents:
+            found.append(task.stage)
+            task = task.parents[0]
+        return [*found, task.stage]
+
+    assert parents(["prune", "quantize", "finetune"]) == ["finetune", "prune", "train"]
+    assert parents(["prune", "finetune", "quantize"]) == ["finetune", "finetune", "prune", "train"]
+    assert parents(["finetune", "prune", "quantize"]) == ["finetune", "prune", "finetune", "train"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,35 +36,57 @@ def p50_ms(
         precision: fp32, or int8.
         batches: those of `[measure]` where none are given.
     """
-    from engines.backend import unheard
-    from engines.loading import MANIFEST
-    from engines.making import EngineRequest
     from harness.measurement.client import measure_engine
-    from harness.workflow.building import made
     from harness.workflow.stages.build import options_of
     from harness.workflow.stages.measure import cores
 
     measure = context.experiment.measure
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        scratch = Path(name)
-        engine = scratch / "engine"
-        engine.mkdir()
-        _export(twin, input_shape, precision, scratch)
-        graph, options = scratch / saved_models.GRAPH, options_of(context, backend)
-        manifest = made(EngineRequest(backend, precision, graph, options), engine, unheard).manifest
-        (engine / MANIFEST).write_text(json.dumps({"engine": manifest.to_json()}), encoding="utf-8")
+        engine = Path(name) / "engine"
+        build(twin, input_shape, backend, precision, engine, options_of(context, backend))
         measured: Any = measure_engine(
             engine,
             batches=tuple(batches) or measure.batch,
             profile=measure.profile,
             threads=measure.threads or cores(),
-            scratch=scratch,
+            scratch=Path(name),
             progress=context.progress,
             cuda_graph=measure.cuda_graph,
         )
     times = {latency.batch: latency.p50_ms for latency in measured.latencies if latency.p50_ms is not None}
     invalid = [reason for latency in measured.latencies if not latency.valid for reason in latency.reasons]
     return times, invalid + ([] if measured.device.valid else list(measured.device.reasons))
+
+
+def build(
+    twin: Twin,
+    input_shape: Sequence[int],
+    backend: str,
+    precision: Precision,
+    folder: Path,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Build the engine that a twin becomes in a new folder, ready to be measured.
+
+    Args:
+        twin: calibrated.
+        input_shape: channels, height, width.
+        backend: that builds it.
+        precision: fp32, or int8.
+        folder: made here.
+        options: the backend's own.
+    """
+    from engines.backend import unheard
+    from engines.loading import MANIFEST
+    from engines.making import EngineRequest
+    from harness.workflow.building import made
+
+    folder.mkdir()
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        _export(twin, input_shape, precision, Path(name))
+        request = EngineRequest(backend, precision, Path(name) / saved_models.GRAPH, dict(options or {}))
+        manifest = made(request, folder, unheard).manifest
+    (folder / MANIFEST).write_text(json.dumps({"engine": manifest.to_json()}), encoding="utf-8")
 
 
 def _export(twin: Twin, input_shape: Sequence[int], precision: Precision, folder: Path) -> None:

@@ -109,8 +109,10 @@ def _print_best(folder: Path, conditions: Sequence[str], objective: str) -> None
     from reports.study.best import best
     from reports.study.document import read_study
 
-    document = read_study(folder / JSON)
-    choice = best(document.cells, [parse_condition(text) for text in conditions], parse_address(objective))
+    asked, small = [parse_condition(text) for text in conditions], parse_address(objective)
+    if not (folder / JSON).exists():
+        raise InputError(f"no study lies in {folder} yet: make it first, without --best, or name another --folder")
+    choice = best(read_study(folder / JSON).cells, asked, small)
     if choice.setting is None:
         raise GateFailedError(choice.told)
     click.echo(choice.told)

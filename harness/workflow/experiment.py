@@ -29,6 +29,7 @@ from harness.workflow.setting_types import (
     Fraction,
     FromZero,
     KeepFloat,
+    Names,
     NotNegative,
     Order,
     Positive,
@@ -117,7 +118,7 @@ class Prune(Section):
     scope: Literal["local", "global"] = "local"
     limits: dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(default={})
     max_sparsity: Fraction = 0.95
-    ignore: tuple[str, ...] = ()
+    ignore: Names = ()
     round_to: AtLeastOne = 8
     steps: AtLeastOne = 1
     step_epochs: AtLeastOne = 1

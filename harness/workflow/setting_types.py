@@ -82,6 +82,7 @@ Arms = Annotated[
 KeepFloat = Annotated[
     Literal["auto"] | tuple[str, ...], BeforeValidator(_listed_unless_auto), AfterValidator(_in_order)
 ]
+Names = Annotated[tuple[str, ...], _LISTED, AfterValidator(_in_order)]
 Batches = Annotated[tuple[AtLeastOne, ...], _LISTED, _DISTINCT]
 
 ORDERS = (("prune", "quantize", "finetune"), ("prune", "finetune", "quantize"), ("finetune", "prune", "quantize"))

@@ -172,6 +172,13 @@ def test_the_smallest_engine_that_holds_is_one_command(ran: Ran, condition: str,
     assert told in found.stdout + found.stderr
 
 
+def test_a_study_that_was_not_made_has_no_best(ran: Ran) -> None:
+    found = study(ran.cwd, "mine.toml", "--folder", "elsewhere", "--best", "accuracy.clean > 0")
+    assert found.returncode == 2
+    assert "error: no study lies in elsewhere yet: make it first" in found.stderr
+    assert not (ran.cwd / "elsewhere").exists()
+
+
 def test_what_a_cell_is_made_from_is_its_settings_and_its_base_wherever_that_lies(tmp_path: Path) -> None:
     def made_from(place: str, weights: bytes, samples: int) -> str:
         path = tmp_path / place

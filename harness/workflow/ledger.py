@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import InputError
-from contracts.files import canonical_json
 from harness import __version__
 from harness.robustness.journal import discard
 from harness.workflow.artifact import Artifact, Task, discard_leftovers, is_known, read_artifact, write_artifact
+from harness.workflow.settings_difference import difference
 
 Say = Callable[[str, str], None]
 """Told a stage's name and a sentence about it."""
@@ -67,7 +67,7 @@ class Ledger:
             found = read_artifact(self._folder / task.path)
         except InputError:
             return None
-        if found is None or _difference(found.manifest["settings"], task.settings):
+        if found is None or difference(found.manifest["settings"], task.settings):
             return None
         pairs = zip(task.parents, found.manifest["parents"])  # noqa: B905  inputs follow the parents
         return found if all(self._unchanged(parent, entry) for parent, entry in pairs) else None
@@ -126,8 +126,8 @@ class Ledger:
 
     def _stale(self, task: Task, found: Artifact) -> str | None:
         """Return why an artifact is out of date, None where it is not."""
-        if difference := _difference(found.manifest["settings"], task.settings):
-            return difference
+        if differs := difference(found.manifest["settings"], task.settings):
+            return differs
         recorded = found.manifest["parents"]
         if len(recorded) != len(task.parents) + len(task.inputs):
             return "it is made from something else now"
@@ -154,19 +154,7 @@ class Ledger:
 
 def _inherited(entry: Mapping[str, Any], parent: Task) -> str | None:
     """Return what differs between the settings that an absent parent was made with, by the record, and today's."""
-    if difference := _difference(entry.get("settings", parent.settings), parent.settings):
-        return difference
+    if differs := difference(entry.get("settings", parent.settings), parent.settings):
+        return differs
     pairs = zip(entry.get("parents", ()), parent.parents)  # noqa: B905  inputs follow the parents
     return next((found for each, task in pairs if (found := _inherited(each, task))), None)
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any], within: str = "") -> str | None:
-    """Name the first setting that differs."""
-    for key in sorted(old.keys() | new.keys()):
-        was, now = old.get(key), new.get(key)
-        if canonical_json(was) == canonical_json(now):
-            continue
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            return _difference(was, now, f"{within}{key}.")
-        return f"{within}{key} was {canonical_json(was)} and is {canonical_json(now)}"
-    return None

@@ -79,6 +79,7 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             **_measurement(fragments),
             "warnings": [
                 *_doubles(engine),
+                *training_signs(fragments.lineage),
                 *fragments.engine.manifest["info"].get("warnings", ()),
                 *_clean_signs(fragments.clean),
                 *_curve_signs(fragments.attacks),
@@ -100,6 +101,12 @@ def _doubles(engine: EngineManifest) -> list[str]:
         f"simulated: a double stood in for {engine.backend} {engine.backend_version}, so that no number here is a "
         "measurement of it"
     ]
+
+
+def training_signs(lineage: Sequence[Artifact]) -> list[str]:
+    """Return what trainings warned of, of all checkpoints that an engine was made from; oldest first."""
+    checkpoints = (artifact.manifest["info"] for artifact in lineage if artifact.kind == "checkpoint")
+    return list(dict.fromkeys(warning for info in checkpoints for warning in info.get("warnings", ())))
 
 
 def _why_no_attack(context: Context, fragments: Fragments) -> str:

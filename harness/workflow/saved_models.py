@@ -86,13 +86,11 @@ def load_graph(artifact: Artifact) -> onnx.ModelProto:
 
 def _structure(context: Context, artifact: Artifact) -> nn.Module:
     """Return the untrained model with the channels cut that the artifact's were cut."""
-    import torch
-
     channels, height, width = artifact.info("input_shape")
     model = untrained(context, (channels, height, width), artifact.info("classes"))
     if (artifact.folder / STRUCTURE).exists():
         from harness.compression.pruning import replay
 
         cut = [(layer, out, rows) for layer, out, rows in read_json(artifact.folder / STRUCTURE, "pruning")]
-        replay(model, torch.zeros(1, channels, height, width), cut)
+        replay(model, cut)
     return model

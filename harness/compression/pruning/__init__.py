@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.compression.pruning.cutting import prune
 from harness.compression.pruning.gradients import gradients_of
 from harness.compression.pruning.history import History, replay
-from harness.compression.pruning.settings import METHODS, SCOPES, WITH_GRADIENTS, Pruning, in_steps
+from harness.compression.pruning.settings import METHODS, SCOPES, WITH_GRADIENTS, Pruning
 from harness.compression.pruning.target import Found, ratio_for
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "History",
     "Pruning",
     "gradients_of",
-    "in_steps",
     "prune",
     "ratio_for",
     "replay",

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from contracts.errors import InputError, nearest
-from harness.compression.pruning.history import History, cut, replay
-from harness.compression.pruning.settings import WITH_GRADIENTS, Pruning
+from harness.compression.pruning.history import History, cut, lost_channels, replay
+from harness.compression.pruning.settings import NEEDS, Pruning
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +21,11 @@ _TRIALS = 20  # modules below the model that are tried, to name those to ignore
 
 
 def prune(
-    model: nn.Module, example: Tensor, pruning: Pruning, gradients: Callable[[nn.Module], None] | None = None
+    model: nn.Module,
+    example: Tensor,
+    pruning: Pruning,
+    gradients: Callable[[nn.Module], None] | None = None,
+    before: History | None = None,
 ) -> History:
     """Cut the least important channels of a model, in place; after an error it is as it was.
 
@@ -31,19 +35,28 @@ def prune(
     transformer's width and the insides of its attentions shrink by the same share, in steps of one channel a head. Its
     scale, one over the root of a head's width, changes with it.
 
+    The cuts of `Pruning.in_steps`, each given the histories of those before, count from the channels before the first,
+    and find importances anew from the weights of then. They end where one cut of the whole share does. With local scope
+    and for layers with a limit that is in the same channel counts: all but the last go channel by channel, none beyond
+    the end. (Where a channel takes one of one layer with it and two of another, counts may depend on which went.) With
+    global scope it is in the total, which as in one cut is the share or more by less than the last step of `round_to`
+    channels that was taken: every cut leaves multiples, and which layers they are in is up to the importances.
+
     Args:
         model: is put into evaluation mode; any that Torch-Pruning can trace.
         example: float32, shape (n, channels, height, width), traced through the model.
         pruning: what to cut.
         gradients: for `taylor` and `robust-taylor`: accumulates the gradients of a loss in the parameters' `grad`. The
             loss is all that sets the two apart. They are cleared before and afterwards.
+        before: what earlier cuts took from the model.
 
     Returns:
-        What was cut, for `replay`.
+        What was cut, for `replay`; empty where earlier cuts left nothing to do, or a part of a cut is less than one
+        channel of any layer.
 
     Raises:
         InputError: a name that the model has not, a method that does not fit the model, a model that cannot be traced
-            or cut (with the module to ignore), or nothing that could be cut.
+            or cut (with the module to ignore), or nothing that the whole cut could take.
     """
     from harness.compression.pruning.groups import find_groups
     from harness.compression.pruning.trace import UncuttableError
@@ -53,27 +66,31 @@ def prune(
     try:
         bundles = find_groups(model, example, pruning.ignore)
         _check_limits(bundles, pruning)
-        history = _planned(model, bundles, pruning, gradients)
+        history = _planned(model, bundles, pruning, gradients, before)
         _try(model, example, history)
     except UncuttableError as error:
         raise _refusal(model, example, pruning, error) from error
-    if not history:
+    if not history and not before and not _planned(model, bundles, replace(pruning, part=1.0), gradients):
         raise InputError(
             f"not a single channel of {type(model).__name__} was cut with sparsity {pruning.sparsity} and round_to "
             f"{pruning.round_to}: lower prune.round_to, raise prune.sparsity, or ignore and limit less"
         )
-    replay(model, None, history)
+    replay(model, history)
     return history
 
 
 def _planned(
-    model: nn.Module, bundles: list[list[Group]], pruning: Pruning, gradients: Callable[[nn.Module], None] | None
+    model: nn.Module,
+    bundles: list[list[Group]],
+    pruning: Pruning,
+    gradients: Callable[[nn.Module], None] | None,
+    before: History | None = None,
 ) -> History:
     from harness.compression.pruning.importance import importances
     from harness.compression.pruning.selection import cut_sides, select
 
     groups = [group for bundle in bundles for group in bundle]
-    if pruning.method not in WITH_GRADIENTS:
+    if pruning.needs.gradients == "none":
         scores = importances(model, groups, pruning)
     else:
         assert gradients is not None  # checked
@@ -86,7 +103,7 @@ def _planned(
         scores = importances(model, groups, pruning)
         model.zero_grad(set_to_none=True)
     by_group = {id(group): score for group, score in zip(groups, scores, strict=True)}
-    gone = select(bundles, by_group, pruning)
+    gone = select(bundles, by_group, pruning, lost_channels(before or []))
     return [(name, out, channels) for (name, out), channels in cut_sides(gone).items()]
 
 
@@ -120,7 +137,7 @@ def _refusal(model: nn.Module, example: Tensor, pruning: Pruning, error: Uncutta
     """Name the smallest module around a failure that helps when ignored, or else those below the model that do."""
     place = f" in {error.module!r}" if error.module else ""
     text = f"torch-pruning cannot trace or cut {type(model).__name__} ({error.reason}{place})"
-    easier = replace(pruning, method="l1", limits={})
+    easier = replace(pruning, method="l1", limits={}, part=1.0)
     around, below = _around(error.module), _below(model)
     below.sort(key=lambda name: name not in around)
     one = next((each for each in around + below if _cut_without(model, example, easier, [each])), None)
@@ -186,12 +203,13 @@ def _check(model: nn.Module, pruning: Pruning, gradients: Callable[[nn.Module], 
                 hint = nearest(name, known) or ": a name is a module's as in named_modules()"
                 raise InputError(f"prune.{setting} names {name!r}, which is no module of {type(model).__name__}{hint}")
     norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine for module in model.modules())
-    if pruning.method == "bn-scale" and not norms:
+    if pruning.needs.batch_norms and not norms:
+        *others, last = [repr(name) for name, needs in NEEDS.items() if not needs.batch_norms]
         raise InputError(
-            f"prune.method 'bn-scale' reads the scales of batch norms, and {type(model).__name__} has none: choose "
-            "'l1', 'l2', 'taylor', 'robust-taylor' or 'random'"
+            f"prune.method {pruning.method!r} reads the scales of batch norms, and {type(model).__name__} has none: "
+            f"choose {', '.join(others)} or {last}"
         )
-    if pruning.method in WITH_GRADIENTS and gradients is None:
+    if pruning.needs.gradients != "none" and gradients is None:
         raise InputError(f"prune.method {pruning.method!r} reads gradients of a loss, and none are given: give images")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from contracts.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 History = list[tuple[str, bool, list[int]]]
 """(layer or parameter, whether its output channels are cut, the channels' indices), in order.
@@ -18,18 +18,24 @@ joined by adding the lists.
 """
 
 
-def replay(model: nn.Module, example: Tensor | None, history: History) -> None:
+def lost_channels(history: History) -> dict[tuple[str, bool], int]:
+    """Return how many channels went of every layer: (name, whether output channels) -> number."""
+    lost: dict[tuple[str, bool], int] = {}
+    for name, out, channels in history:
+        lost[name, out] = lost.get((name, out), 0) + len(channels)
+    return lost
+
+
+def replay(model: nn.Module, history: History) -> None:
     """Cut from a fresh model, in place, what `prune` cut.
 
     Args:
         model: as it was before the first cut; weights may be others.
-        example: not needed.
         history: of one cut, or of several, joined.
 
     Raises:
         InputError: the model has no such layer or channel: it is another model.
     """
-    del example
     for name, out, channels in history:
         try:
             cut(model, name, out, channels)

@@ -41,28 +41,29 @@ def importances(model: nn.Module, groups: list[Group], pruning: Pruning) -> list
     Raises:
         InputError: a score is NaN or infinite.
     """
-    if pruning.method == "random":
+    if pruning.needs.seed:
         generator = np.random.default_rng(pruning.seed)
         return [generator.random(group.units) for group in groups]
     modules = dict(model.named_modules())
     with torch.no_grad():
-        return [_scores(modules, group, pruning.method) for group in groups]
+        return [_scores(modules, group, pruning) for group in groups]
 
 
-def _scores(modules: Mapping[str, nn.Module], group: Group, method: str) -> Scores | None:
+def _scores(modules: Mapping[str, nn.Module], group: Group, pruning: Pruning) -> Scores | None:
     total = np.zeros(group.units)
     found = False
     for (name, out), (indices, units) in group.sides.items():
         module = modules.get(name)
-        if module is None or (method == "bn-scale" and not isinstance(module, nn.modules.batchnorm._BatchNorm)):
+        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if module is None or (pruning.needs.batch_norms and not is_norm):
             continue
-        each = _channel_scores(module, out, _WEIGHT_SCORES[method])
+        each = _channel_scores(module, out, WEIGHT_SCORES[pruning.method])
         if each is not None:
             found = True
             np.add.at(total, units, each.double().cpu().numpy()[indices])
     if not np.isfinite(total).all():
         raise InputError(
-            f"prune.method {method!r} finds NaN or infinite weights or gradients around layer {group.root!r}"
+            f"prune.method {pruning.method!r} finds NaN or infinite weights or gradients around layer {group.root!r}"
         )
     if not found:
         return None
@@ -74,13 +75,14 @@ def _product_with_gradient(weight: nn.Parameter) -> Tensor:
     return torch.zeros_like(weight) if weight.grad is None else (weight * weight.grad).abs()
 
 
-_WEIGHT_SCORES: dict[str, _WeightScores] = {
+WEIGHT_SCORES: dict[str, _WeightScores] = {
     "l1": torch.abs,
     "l2": torch.square,
     "bn-scale": torch.abs,
     "taylor": _product_with_gradient,
     "robust-taylor": _product_with_gradient,
 }
+"""What an entry of a weight is worth, by method."""
 
 
 def _channel_scores(module: nn.Module, out: bool, score: _WeightScores) -> Tensor | None:

@@ -76,7 +76,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
     history: History = []
     steps: list[Made] = []
     for number, cut in enumerate(wanted.in_steps(asked.steps), start=1):
-        history += prune(model, example, cut, gradients)
+        history += prune(model, example, cut, gradients, history)
         if number < asked.steps:
             steps.append(_finetuned(context, model, given, number))
     saved_models.save(folder, model)

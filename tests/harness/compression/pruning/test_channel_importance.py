@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from contracts.errors import InputError
 from harness.compression.pruning import Pruning, gradients_of, prune
+from harness.compression.pruning.importance import WEIGHT_SCORES
+from harness.compression.pruning.settings import NEEDS, Scope
 from tests.harness.compression.small_networks import Residual, pixels, plain, settled
 
 EXAMPLE = torch.zeros(1, 1, 8, 8)
@@ -35,7 +37,7 @@ def shrink(model: nn.Module, factor: float) -> None:
 
 @pytest.mark.parametrize("method", ["l1", "l2"])
 @pytest.mark.parametrize("scope", ["local", "global"])
-def test_the_smallest_channels_go(method: str, scope: str) -> None:
+def test_the_smallest_channels_go(method: str, scope: Scope) -> None:
     model = settled(plain())
     shrink(model, 1e-3)
     limits = {"3": 0.0} if scope == "local" else {}
@@ -129,3 +131,7 @@ def test_what_has_no_importance_is_refused() -> None:
         broken.get_parameter("0.weight")[0, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="NaN or infinite weights or gradients around layer '0'"):
         prune(broken, EXAMPLE, Pruning())
+
+
+def test_every_method_is_computed() -> None:
+    assert [*WEIGHT_SCORES, *(name for name, needs in NEEDS.items() if needs.seed)] == list(NEEDS)

@@ -12,6 +12,7 @@ from torch import nn
 
 from contracts.errors import InputError
 from harness.compression.pruning import METHODS, Pruning, gradients_of, prune, replay
+from harness.compression.pruning.settings import Scope
 from harness.compression.size import size_of
 from harness.compression.traced import traced
 from harness.compression.twin import Twin
@@ -42,7 +43,7 @@ def test_every_model_with_every_method(name: str, method: str) -> None:
     model, same = network(name), network(name)
     before = size_of(model, SHAPE)
     gradients = gradients_of(pixels(3, *SHAPE), LABELS, 3)
-    scope = "global" if method in ("l2", "random") else "local"
+    scope: Scope = "global" if method in ("l2", "random") else "local"
     pruning = Pruning(method=method, sparsity=0.5, scope=scope, round_to=4 if method == "l1" else 1)
     if method == "bn-scale" and name in WITHOUT_NORMS:
         with pytest.raises(InputError, match="reads the scales of batch norms"):
@@ -55,7 +56,7 @@ def test_every_model_with_every_method(name: str, method: str) -> None:
     if pruning.round_to > 1:
         *inner, head = layers(model).values()
         assert head == 10 and all(count % pruning.round_to == 0 for count in inner)
-    replay(same, EXAMPLE, history)
+    replay(same, history)
     assert list(same.state_dict()) == list(model.state_dict())
     assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in same.state_dict().items())
     torch.testing.assert_close(same(pixels(2, *SHAPE)), model(pixels(2, *SHAPE)), rtol=0, atol=0)
@@ -97,7 +98,7 @@ def test_heads_lose_the_same_channels_of_queries_keys_and_values() -> None:
 
 @pytest.mark.parametrize("scope", ["local", "global"])
 @pytest.mark.parametrize("sparsity", [0.1, 0.9])
-def test_a_transformer_runs_whatever_the_share(scope: str, sparsity: float) -> None:
+def test_a_transformer_runs_whatever_the_share(scope: Scope, sparsity: float) -> None:
     model = network("vit-tiny")
     prune(model, EXAMPLE, Pruning(sparsity=sparsity, scope=scope, limits={f"{ATTENTIONS[0]}.query_key_value": 0.25}))
     width = model.get_submodule("network.norm").get_parameter("weight").shape[0]

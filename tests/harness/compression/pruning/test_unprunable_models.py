@@ -26,7 +26,7 @@ def test_a_module_of_fixed_size_is_named_and_ignoring_it_helps() -> None:
     history = prune(model, EXAMPLE, Pruning(ignore=("2",)))
     assert layers(model) == {"0": 8, "3": 4, "5": 4, "8": 3}
     again = settled(swapping())
-    replay(again, EXAMPLE, history)
+    replay(again, history)
     torch.testing.assert_close(again(pixels(2, 1, 8, 8)), model(pixels(2, 1, 8, 8)), rtol=0, atol=0)
 
 
@@ -105,6 +105,6 @@ def test_names_that_mean_nothing_are_refused(pruning: Pruning, message: str) -> 
 def test_a_history_of_another_model_is_refused() -> None:
     history = prune(settled(swapping()), EXAMPLE, Pruning(ignore=("2",)))
     with pytest.raises(InputError, match="Sequential is not the model that was pruned: channels of '5' cannot be cut"):
-        replay(settled(plain()), EXAMPLE, history)
+        replay(settled(plain()), history)
     with pytest.raises(InputError, match=r"channels of '3' cannot be cut \(IndexError: channel 99 of 16\)"):
-        replay(settled(plain()), EXAMPLE, [("3", True, [99])])
+        replay(settled(plain()), [("3", True, [99])])

@@ -27,15 +27,15 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-# What a key's ending says its number is in, the longest ending first, and what each unit is worth in that.
-_UNITS: dict[str, dict[str, float]] = {
-    "_per_s": {"/s": 1.0},
-    "_per_inference": {"J": 1.0, "mJ": 1e-3},
-    "_bytes": {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9},
-    "_ms": {"ms": 1.0, "us": 1e-3, "s": 1e3},
-    "_s": {"s": 1.0, "ms": 1e-3},
+# What a key's ending says its number is in, the longest ending first, and the power of ten of each unit in that.
+_UNITS: dict[str, dict[str, int]] = {
+    "_per_s": {"/s": 0},
+    "_per_inference": {"J": 0, "mJ": -3},
+    "_bytes": {"B": 0, "kB": 3, "MB": 6, "GB": 9},
+    "_ms": {"ms": 0, "us": -3, "s": 3},
+    "_s": {"s": 0, "ms": -3},
 }
-_FRACTION = {"%": 0.01}
+_FRACTION = {"%": -2}
 
 
 @dataclass(frozen=True)
@@ -172,10 +172,16 @@ def _bound(text: str, address: Address, condition: str) -> float:
             f"condition {condition!r}: {address.parts[-1].key} is not compared in {found['unit']!r}: leave the unit "
             f"out or use {', '.join(units)}"
         )
-    bound = float(found["number"]) * units.get(found["unit"], 1.0)
+    bound = _shifted(found["number"], units.get(found["unit"], 0))
     if not math.isfinite(bound):
         raise InputError(f"condition {condition!r}: {text!r} is not a finite number")
     return bound
+
+
+def _shifted(number: str, power: int) -> float:
+    """Return a decimal number times a power of ten, rounded once: 57 % is the 0.57 that it is compared with."""
+    mantissa, _, exponent = number.lower().partition("e")
+    return float(f"{mantissa}e{int(exponent or 0) + power}")
 
 
 def _filters(address: str, text: str | None) -> tuple[tuple[str, str | float], ...]:

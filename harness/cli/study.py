@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the study lies; default studies/<its name>.",
 )
-@click.option("--seeds", type=click.IntRange(min=1), help="Only so many seeds of every cell.")
+@click.option("--seeds", type=click.IntRange(min=1), help="The first so many seeds of the study.")
 @click.option(
     "--levels", type=ListOf(str, "LEVEL"), default=(), help="Only these sparsities and formats: 0.5,0.8,int8."
 )
@@ -55,6 +55,7 @@ def study(
     harness study --best 'accuracy.clean >= 0.88' --best 'latency[batch=1].p99_ms <= 1'
     """
     from harness.study.cell import cut
+    from harness.study.document import outcome
     from harness.study.folder import StudyFolder
     from harness.study.plan import read_plan
 
@@ -62,11 +63,12 @@ def study(
     place = StudyFolder(folder or Path("studies") / Path(study).stem)
     cells = cut(plan.grid(), seeds, levels)
     if conditions:
-        _print_best(place.path, conditions, objective)
+        _print_best(plan, place, cells, conditions, objective)
     elif listed:
         for cell in cells:
-            card = place.card(cell) or {"state": "missing"}
-            click.echo(f"{card['state']:<9} {cell.name}" + (f": {card['reason']}" if card.get("reason") else ""))
+            found = outcome(plan, place, cell)
+            told = [found["reason"]] if found["reason"] else found.get("doubts", [])
+            click.echo(f"{found['state']:<9} {cell.name}" + (f": {'; '.join(told)}" if told else ""))
     else:
         _run(plan, place, cells, data_dir, quiet)
 
@@ -87,37 +89,38 @@ def _run(plan: Plan, place: StudyFolder, cells: list[Cell], data_dir: Path | Non
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def write() -> None:
-        write_document(plan, place, plan.grid(), command)
+        write_document(plan, place, command)
 
     with locked(place.path):
-        running = Study(plan, place, data_dir, progress_on(console, -1 if quiet else 0), say, command)
+        running = Study(plan, place, data_dir, progress_on(console, -1 if quiet else 0), say, command, write)
         try:
-            failed = running.run(cells, write)
+            failures = running.run(cells)
             write_embedding(place, plan.features, place.path / FEATURES)
         finally:
             write()
             page = write_page(place)
             say(f"page: {page}")
     _show(place.path)
-    if failed:
-        raise InputError(f"{failed} of {len(cells)} cells failed; the reasons are in {page}")
+    if failures:
+        raise InputError(f"{len(failures)} of {len(cells)} cells failed, the first is {failures[0]}; see {page}")
 
 
-def _print_best(folder: Path, conditions: Sequence[str], objective: str) -> None:
-    from harness.study.document import JSON
+def _print_best(
+    plan: Plan, place: StudyFolder, cells: Sequence[Cell], conditions: Sequence[str], objective: str
+) -> None:
+    from harness.study.document import JSON, document
     from reports.address import parse_address, parse_condition
     from reports.study.best import best
-    from reports.study.document import read_study
 
     asked, small = [parse_condition(text) for text in conditions], parse_address(objective)
-    if not (folder / JSON).exists():
-        raise InputError(f"no study lies in {folder} yet: make it first, without --best, or name another --folder")
-    choice = best(read_study(folder / JSON).cells, asked, small)
+    if not (place.path / JSON).exists():
+        raise InputError(f"no study lies in {place.path} yet: make it first, without --best, or name another --folder")
+    choice = best(document(plan, place, cells, "").cells, asked, small)
     if choice.setting is None:
         raise GateFailedError(choice.told)
     click.echo(choice.told)
     for cell in choice.cells:
-        click.echo(str(folder / "cells" / cell.id))
+        click.echo(str(place.cell(cell.id)))
 
 
 def _show(folder: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from contracts.errors import InputError
+from reports.study.document import Quantized
 
 ENGINE_FORMATS = ("fp32", "fp16", "int8")
 """Number formats that engines compute in; the others are simulated by the twin."""
 
-POST_TRAINING, QUANTIZATION_AWARE = "post-training", "quantization-aware"
+POST_TRAINING: Final[Quantized] = "post-training"
+QUANTIZATION_AWARE: Final[Quantized] = "quantization-aware"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +72,16 @@ class Cell:
 def grid(groups: Sequence[Mapping[str, Sequence[Any]]]) -> list[Cell]:
     """Return the cells of all groups, each the product of its lists, in order; what came before is not repeated.
 
-    The seed turns slowest: after the first seed of a group there is something to look at.
+    The seed turns slowest: after the first seed of a group there is something to look at. A cell of several groups is
+    judged by the strong protocol where one of them says so.
 
     Raises:
         InputError: a group gives no list for what has no default.
     """
     found: dict[str, Cell] = {}
     for cell in (cell for group in groups for cell in _product(group)):
-        found.setdefault(cell.name, cell)
+        known = found.setdefault(cell.name, cell)
+        found[cell.name] = replace(known, strong=known.strong or cell.strong)
     return list(found.values())
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from contracts.errors import InputError
 from contracts.files import read_json, write_json
-from harness.study.cell import Cell
 
 CARD = "cell.json"
 
@@ -28,23 +27,23 @@ class StudyFolder:
         """Return a base model's run folder."""
         return self.path / "bases" / f"{name}-seed{seed}"
 
-    def cell(self, cell: Cell) -> Path:
+    def cell(self, name: str) -> Path:
         """Return a cell's run folder."""
-        return self.path / "cells" / cell.name
+        return self.path / "cells" / name
 
-    def card(self, cell: Cell) -> Mapping[str, Any] | None:
+    def card(self, name: str) -> Mapping[str, Any] | None:
         """Return what came of a cell; None where it was not tried, or the card is damaged."""
-        path = self.cell(cell) / CARD
+        path = self.cell(name) / CARD
         try:
             card = read_json(path, "card of the cell") if path.exists() else None
         except InputError:
             return None
         return card if isinstance(card, dict) and {"state", "made_from"} <= card.keys() else None
 
-    def keep(self, cell: Cell, card: Mapping[str, Any]) -> None:
+    def keep(self, name: str, card: Mapping[str, Any]) -> None:
         """Write what came of a cell."""
-        self.cell(cell).mkdir(parents=True, exist_ok=True)
-        write_json(self.cell(cell) / CARD, card)
+        self.cell(name).mkdir(parents=True, exist_ok=True)
+        write_json(self.cell(name) / CARD, card)
 
     def relative(self, path: Path) -> str:
         """Return a path as the study's documents name it."""

@@ -9,21 +9,40 @@ from typing import Any
 from contracts.files import read_json
 from harness.study.cell import Cell
 from harness.study.folder import StudyFolder
-from harness.workflow.artifact import Artifact
+from harness.workflow.artifact import Artifact, ancestors, read_artifact
+from harness.workflow.stages.assemble import training_signs
 from reports.address import parse_address, resolve
 
 RESULT = "result.json"
+PAPER, STRONG = "paper", "strong"
 
 _QUANTITIES = ("accuracy.clean", "memory.engine_bytes", "memory.weights_bytes", "memory.process_peak_bytes")
 _PERCENTILES = ("p50_ms", "p99_ms")
 
 
-def of_twin(cell: Cell, final: Artifact, judged: Artifact) -> Mapping[str, Any]:
+def of_model(base: Artifact, final: Artifact, folder: Path) -> dict[str, Any]:
+    """Return what is known of a cell's model itself, and what its trainings warned of.
+
+    Args:
+        base: the base model as it was trained.
+        final: the cell's final checkpoint.
+        folder: the cell's run folder.
+    """
+    info = final.manifest["info"]
+    return {
+        "parameters": info["parameters"],
+        "macs": info["macs"],
+        "finetune_passes": info.get("gradient_passes"),
+        "warnings": training_signs([base, *_before(final, folder), final]),
+    }
+
+
+def of_twin(cell: Cell, judged: Artifact) -> dict[str, Any]:
     """Return the outcome of a cell whose number format no engine has: what the twin decides."""
     (stage,) = judged.info("stages")
     settings = judged.manifest["settings"]
     evaluation = {
-        "protocol": "paper",
+        "protocol": PAPER,
         **{name: settings[name] for name in ("attack", "norm", "epsilon")},
         "on": "twin",
         "target": f"twin-{cell.number_format}",
@@ -35,46 +54,67 @@ def of_twin(cell: Cell, final: Artifact, judged: Artifact) -> Mapping[str, Any]:
         "accuracy.clean": stage["clean"]["value"],
         _robust(evaluation): stage["robust"]["value"],
     }
-    return {**_model(final), "evaluations": [evaluation], "result": None, "quantities": quantities}
+    return {"evaluations": [evaluation], "result": None, "quantities": quantities}
 
 
-def of_engine(cell: Cell, final: Artifact, results: Mapping[str, Path], folder: StudyFolder) -> Mapping[str, Any]:
-    """Return the outcome of a cell from the result documents of its engine, by protocol."""
-    del cell
-    evaluations, quantities = [], dict[str, float | None]()
-    for protocol, place in results.items():
-        document: dict[str, Any] = read_json(place / RESULT, "result document")
-        for entry in document["robustness"]:
-            evaluation = {
-                "protocol": protocol,
-                **{name: entry[name] for name in ("attack", "norm", "epsilon")},
-                "on": "engine",
-                "target": f"{document['subject']['backend']}-{document['subject']['precision']}",
-                "clean": document["accuracy"]["clean"],
-                "robust": entry["worst_case"],
-                "result": folder.relative(place / RESULT),
-            }
-            evaluations.append(evaluation)
-            quantities.setdefault(_robust(evaluation), entry["worst_case"]["value"])
-    first = read_json(results["paper"] / RESULT, "result document")
-    latencies = [f"latency[batch={each['batch']}].{name}" for each in first["latency"] for name in _PERCENTILES]
-    for address in (*_QUANTITIES, *latencies):
-        quantities[address] = resolve(first, parse_address(address)).value
+def of_engine(results: Mapping[str, Path], folder: StudyFolder) -> dict[str, Any]:
+    """Return the outcome of a cell from the result folders of its engine, by protocol.
+
+    A latency whose window or device state is not valid is None, and `doubts` says why.
+    """
+    documents: dict[str, Any] = {
+        protocol: read_json(place / RESULT, "result document") for protocol, place in results.items()
+    }
+    evaluations = [
+        {
+            "protocol": protocol,
+            **{name: entry[name] for name in ("attack", "norm", "epsilon")},
+            "on": "engine",
+            "target": f"{document['subject']['backend']}-{document['subject']['precision']}",
+            "clean": document["accuracy"]["clean"],
+            "robust": entry["worst_case"],
+            "result": folder.relative(results[protocol] / RESULT),
+        }
+        for protocol, document in documents.items()
+        for entry in document["robustness"]
+    ]
+    quantities: dict[str, float | None] = {}
+    for evaluation in evaluations:
+        quantities.setdefault(_robust(evaluation), evaluation["robust"]["value"])
+    measured = documents[PAPER]
+    quantities |= {address: resolve(measured, parse_address(address)).value for address in _QUANTITIES}
     return {
-        **_model(final),
         "evaluations": evaluations,
-        "result": folder.relative(results["paper"] / RESULT),
-        "quantities": quantities,
+        "result": folder.relative(results[PAPER] / RESULT),
+        "quantities": quantities | _latencies(measured),
+        "doubts": _doubts(measured),
     }
 
 
-def _model(final: Artifact) -> dict[str, Any]:
-    info = final.manifest["info"]
+def _latencies(result: Mapping[str, Any]) -> dict[str, float | None]:
+    sound = result["device"]["valid"]
     return {
-        "parameters": info["parameters"],
-        "macs": info["macs"],
-        "finetune_passes": info.get("gradient_passes"),
+        f"latency[batch={each['batch']}].{name}": each[name] if sound and each["valid"] else None
+        for each in result["latency"]
+        for name in _PERCENTILES
     }
+
+
+def _doubts(result: Mapping[str, Any]) -> list[str]:
+    """Return why latencies are not valid, a sentence each; nothing where all are."""
+    reasons = [result["latency_reason"]] if result["latency_reason"] else []
+    judged = [(f"the window of batch {each['batch']}", each) for each in result["latency"]]
+    for name, found in [*judged, ("the state of the device", result["device"])]:
+        if not found["valid"]:
+            reasons += found["reasons"] or [f"{name} is not valid"]
+    return list(dict.fromkeys(reasons))
+
+
+def _before(final: Artifact, folder: Path) -> list[Artifact]:
+    """Return the checkpoints that the final one was made from, as far as they lie in the run folder, oldest first."""
+    places = {path for path, _ in ancestors(final) if path is not None}
+    found = [made for path in places if (made := read_artifact(folder / path)) is not None]
+    return sorted(found, key=lambda made: str(made.manifest["created"]))
 
 
 def _robust(evaluation: Mapping[str, Any]) -> str:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, model_validator
 
 from contracts.errors import InputError, unknown_name
-from harness.study.cell import POST_TRAINING, QUANTIZATION_AWARE, Cell, grid
+from harness.study.cell import QUANTIZATION_AWARE, Cell, grid
 from harness.workflow.setting_types import AtLeastOne, Section, among
 from harness.workflow.settings import check, read_toml, resolve, validated
-
-FILE = "study.toml"
+from reports.study.document import Base, Finetune, Quantized
 
 Values = dict[str, Any]
 
 _FLOATING = (16, 32)
+_NOT_TUNED = "none"
+_TUNED = tuple(name for name in get_args(Finetune) if name != _NOT_TUNED)
+_UNUSED = Path("unused")  # what is only checked is written nowhere and reads no weights
 
 _Seed = Annotated[int, Field(ge=0, strict=True)]
 
@@ -28,9 +32,7 @@ class Group(Section):
     base: tuple[str, ...]
     sparsity: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], ...] = (0.0,)
     bits: tuple[Annotated[int, Field(ge=1, le=32)], ...] = (32,)
-    quantization: tuple[Annotated[str, among("quantization", (POST_TRAINING, QUANTIZATION_AWARE))] | None, ...] = (
-        None,
-    )
+    quantization: tuple[Annotated[str, among("quantization", get_args(Quantized))] | None, ...] = (None,)
     finetune: tuple[str, ...] = ("adversarial",)
     seed: tuple[_Seed, ...] = (0,)
     strong_seeds: tuple[_Seed, ...] = ()
@@ -58,7 +60,7 @@ class Plan(Section):
 
     Attributes:
         experiment: a built-in name or a TOML file: data, model, everything that no cell changes.
-        settings: of every cell, by section.
+        settings: of every base model and cell, by section.
         pruning: settings of `[prune]` for pruned cells, without the sparsity.
         bases: settings of `[train]` of the standard and of the robust base model.
         finetunes: settings of `[finetune]` of standard and of adversarial fine-tuning.
@@ -71,8 +73,8 @@ class Plan(Section):
     experiment: str
     settings: Values = Field(default={})
     pruning: Values = Field(default={"method": "l1"})
-    bases: dict[Annotated[str, among("base model", ("standard", "robust"))], Values]
-    finetunes: dict[Annotated[str, among("fine-tuning", ("standard", "adversarial"))], Values]
+    bases: dict[Annotated[str, among("base model", get_args(Base))], Values]
+    finetunes: dict[Annotated[str, among("fine-tuning", _TUNED)], Values]
     strong: Values
     strong_samples: AtLeastOne = 200
     specials: tuple[Special, ...] = ()
@@ -84,17 +86,29 @@ class Plan(Section):
         for cell in self.grid():
             if cell.base not in self.bases:
                 raise unknown_name("base model of a cell", cell.base, tuple(self.bases))
-            if cell.finetune != "none" and cell.finetune not in self.finetunes:
-                raise unknown_name("fine-tuning of a cell", cell.finetune, ("none", *self.finetunes))
+            if cell.finetune not in (_NOT_TUNED, *self.finetunes):
+                raise unknown_name("fine-tuning of a cell", cell.finetune, (_NOT_TUNED, *self.finetunes))
             if cell.quantization is None and cell.bits not in _FLOATING:
-                raise InputError(
-                    f"cells of {cell.bits} bits need a quantization: {POST_TRAINING} or {QUANTIZATION_AWARE}"
-                )
+                raise InputError(f"cells of {cell.bits} bits need a quantization: {' or '.join(get_args(Quantized))}")
         names = [cell.name for cell in self.grid()]
         for name in self.features:
             if name not in names:
                 raise unknown_name("cell in features", name, names)
         return self
+
+    @model_validator(mode="after")
+    def _experiments_are_sound(self) -> Plan:
+        for where, values in _parts(self):
+            check(values, where)
+        for cell in self.grid():
+            _check_cell(self, cell)
+        return self
+
+    @cached_property
+    def values(self) -> Values:
+        """The experiment with the study's settings over it, by section."""
+        experiment = resolve(self.experiment, _UNUSED, ()).experiment
+        return _merged(experiment.model_dump(mode="json", exclude_none=True), self.settings)
 
     def grid(self) -> list[Cell]:
         """Return all cells, the most telling first."""
@@ -108,10 +122,10 @@ def built_in() -> tuple[str, ...]:
 
 
 def read_plan(name: str) -> Plan:
-    """Return a built-in study, or one from a TOML file.
+    """Return a built-in study, or one from a TOML file, with the experiment of every cell checked.
 
     Raises:
-        InputError: there is no such study, or a setting is unknown or out of range.
+        InputError: there is no such study, a setting is unknown or out of range, or a cell cannot be.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -123,8 +137,7 @@ def read_plan(name: str) -> Plan:
 
 def base_values(plan: Plan, base: str, seed: int) -> Values:
     """Return the experiment that trains a base model."""
-    values = _experiment(plan)
-    return _merged(values, {"seed": seed, "train": plan.bases[base]})
+    return _merged(plan.values, {"seed": seed, "train": plan.bases[base]})
 
 
 def cell_values(plan: Plan, cell: Cell, weights: Path) -> Values:
@@ -135,21 +148,19 @@ def cell_values(plan: Plan, cell: Cell, weights: Path) -> Values:
         cell: one of its cells.
         weights: the base model's.
     """
-    values = _merged(_experiment(plan), plan.settings)
-    values = _merged(values, {"seed": cell.seed, "model": {"checkpoint": str(weights)}})
-    if cell.sparsity:
-        values = _merged(values, {"prune": {**plan.pruning, "sparsity": cell.sparsity}})
+    values = _merged(plan.values, {"seed": cell.seed, "model": {"checkpoint": str(weights)}})
+    pruning = {**plan.pruning, "sparsity": cell.sparsity} if cell.sparsity else {"method": "none"}
+    values = _merged(values, {"prune": pruning})
     if cell.quantization:
         values = _merged(values, {"quantize": {"bits": cell.bits}})
     if cell.quantization != QUANTIZATION_AWARE:
         values["order"] = ["prune", "finetune", "quantize"]
-    tuning = {"method": "none"} if cell.finetune == "none" else plan.finetunes[cell.finetune]
+    tuning = {"method": "none"} if cell.finetune == _NOT_TUNED else plan.finetunes[cell.finetune]
     precision = cell.number_format if cell.on_engine else "int8"
     values = _merged(values, {"finetune": tuning, "build": {"precision": [precision]}})
     for special in plan.specials:
         if special.holds(cell):
             values = _merged(values, special.settings)
-    check(values, f"cell {cell.name}")
     return values
 
 
@@ -158,9 +169,43 @@ def strong_values(plan: Plan, values: Values) -> Values:
     return _merged(values, {**plan.strong, "eval": {**plan.strong.get("eval", {}), "samples": plan.strong_samples}})
 
 
-def _experiment(plan: Plan) -> Values:
-    experiment = resolve(plan.experiment, Path("unused"), ()).experiment
-    return experiment.model_dump(mode="json", exclude_none=True)
+def _parts(plan: Plan) -> Iterator[tuple[str, Values]]:
+    """Yield what the study file says by its own sections, so that a wrong setting is named by where it stands."""
+    yield "settings", plan.values
+    for name in plan.bases:
+        yield f"bases.{name}", base_values(plan, name, 0)
+    for name, tuning in plan.finetunes.items():
+        yield f"finetunes.{name}", _merged(plan.values, {"finetune": tuning})
+    yield "pruning", _merged(plan.values, {"prune": plan.pruning})
+    yield "strong", strong_values(plan, plan.values)
+
+
+def _check_cell(plan: Plan, cell: Cell) -> None:
+    """Refuse a cell whose experiment cannot be, or makes something else than the cell's name says.
+
+    Raises:
+        InputError: in one sentence with the cell's name.
+    """
+    where = f"cell {cell.name}"
+    values = cell_values(plan, cell, _UNUSED)
+    experiment = check(values, where)
+    if cell.strong:
+        check(strong_values(plan, values), f"{where}, strong protocol")
+    if len(experiment.build.backend) > 1:
+        raise InputError(
+            f"{where}: a study has one backend, so that its cells can be compared, and build.backend names "
+            f"{', '.join(experiment.build.backend)}: keep one, and make a study for each other one"
+        )
+    if cell.sparsity and experiment.prune.target != "channels":
+        raise InputError(
+            f"{where}: a study's sparsities are shares of channels, and prune.target is {experiment.prune.target}: "
+            "leave it out"
+        )
+    if experiment.sparsity != cell.sparsity:
+        raise InputError(
+            f"{where}: its settings prune {experiment.sparsity:g} of the channels and not {cell.sparsity:g}: name a "
+            "method in [pruning], and leave prune.sparsity to the cells"
+        )
 
 
 def _merged(values: Values, more: Values) -> Values:

@@ -1,30 +1,34 @@
-"""Running a study: every cell that is not finished, one after the other, whatever becomes of each."""
+"""Makes the cells of a study one after the other, whatever becomes of each."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contracts.errors import HarnessError
-from contracts.files import sha256_file, sha256_json
-from harness.study import outcome
+from contracts.errors import HarnessError, InvalidMeasurementError
+from contracts.files import sha256_file
+from harness.study import made_from, outcome
 from harness.study.cell import Cell
-from harness.study.features import keep_features
+from harness.study.features import are_current, keep_features
 from harness.study.folder import StudyFolder
 from harness.study.plan import Plan, Values, base_values, cell_values, strong_values
+from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
 from harness.workflow.journey import Journey
 from harness.workflow.run_folder import LOG, locked, log
 from harness.workflow.saved_models import WEIGHTS, load_twin
 from harness.workflow.settings import Resolved, check, record
+from reports.study.document import State
 
 if TYPE_CHECKING:
     from harness.progress import Progress
 
-FINISHED, FAILED = "finished", "failed"
+FINISHED: State = "finished"
+FAILED: State = "failed"
 
 Say = Callable[[str], None]
 
@@ -40,6 +44,7 @@ class Study:
         progress: where long work reports.
         say: told a line for every cell.
         command: the command line that reproduces it.
+        after: called whenever a cell's card was written.
     """
 
     plan: Plan
@@ -48,96 +53,117 @@ class Study:
     progress: Progress
     say: Say
     command: str
-    _bases: dict[tuple[str, int], Path] = field(default_factory=dict)
+    after: Callable[[], None]
+    _bases: dict[tuple[str, int], Artifact] = field(default_factory=dict)
 
-    def run(self, cells: list[Cell], after: Callable[[], None]) -> int:
-        """Make every cell that is not finished; return how many failed.
+    def run(self, cells: list[Cell]) -> list[str]:
+        """Make every cell that is not finished, in this order; return a sentence for each that failed.
 
-        Args:
-            cells: in this order.
-            after: called after every cell that was made.
+        Of a finished cell, latencies that are not valid are measured again, once a run.
         """
-        failed = 0
-        for number, cell in enumerate(cells, start=1):
-            card = self._made(cell, f"{number} of {len(cells)}")
-            if card is not None:
-                self.folder.keep(cell, card)
-                failed += card["state"] == FAILED
-                after()
-        return failed
+        failures = [self._failure(cell, f"{place} of {len(cells)}") for place, cell in enumerate(cells, start=1)]
+        return [failure for failure in failures if failure is not None]
 
-    def _made(self, cell: Cell, place: str) -> Mapping[str, Any] | None:
-        """Return a cell's card; None where it was finished before."""
-        made_from: str | None = None
+    def _failure(self, cell: Cell, place: str) -> str | None:
+        """Make what a cell lacks; return why that failed, None where it did not."""
+        origin: dict[str, Any] = {
+            made_from.SETTINGS: made_from.settings(self.plan, cell),
+            made_from.BASE: None,
+        }
+        known = self.folder.card(cell.name)
+        keeps = known is not None and known["state"] == FINISHED  # until the cell itself is touched
         try:
-            weights = self._base(cell.base, cell.seed)
-            values = cell_values(self.plan, cell, weights)
-            strong = strong_values(self.plan, values) if cell.strong else None
-            made_from = _digest(values, strong, weights)
-            known = self.folder.card(cell)
-            if known is not None and known["state"] == FINISHED and known["made_from"] == made_from:
-                return None
-            self.say(f"{cell.name} ({place})")
-            return {"state": FINISHED, "made_from": made_from, "reason": None, **self._outcome(cell, values, strong)}
+            base = self._base(cell.base, cell.seed)
+            origin[made_from.BASE] = sha256_file(base.folder / WEIGHTS)
+            keeps = keeps and _same(known, origin)  # what is added to a whole cell does not cost it what it has
+            self._complete(cell, base, origin, known if keeps else None, place)
+            return None
         except HarnessError as error:
             reason = str(error)
         except Exception as error:  # an overnight study does not end with one cell
-            reason = f"{type(error).__name__}: {error} (the traceback is in {self.folder.cell(cell) / LOG})"
-            self.folder.cell(cell).mkdir(parents=True, exist_ok=True)
-            log(self.folder.cell(cell), traceback.format_exc())
+            reason = f"{type(error).__name__}: {error} (the traceback is in {self.folder.cell(cell.name) / LOG})"
+            with suppress(OSError):  # the disk may be full
+                self.folder.cell(cell.name).mkdir(parents=True, exist_ok=True)
+                log(self.folder.cell(cell.name), traceback.format_exc())
         self.say(f"{cell.name} failed: {reason}")
-        return {"state": FAILED, "made_from": made_from, "reason": reason}
+        if not keeps:
+            with suppress(OSError):
+                self._keep(cell, {"state": FAILED, "made_from": origin, "reason": reason})
+        return f"{cell.name}: {reason}"
 
-    def _base(self, name: str, seed: int) -> Path:
-        """Return a base model's weights."""
+    def _complete(
+        self, cell: Cell, base: Artifact, origin: Mapping[str, Any], known: Mapping[str, Any] | None, place: str
+    ) -> None:
+        """Make a cell, or of one that is known what it lacks: valid latencies, features."""
+        values = cell_values(self.plan, cell, base.folder / WEIGHTS)
+        if known is None or known.get("doubts"):
+            self.say(f"{cell.name} ({place})" + (": its latencies are measured again" if known else ""))
+            found = self._outcome(cell, values, base)
+            self._keep(cell, {"state": FINISHED, "made_from": origin, "reason": None, **found})
+        elif cell.name in self.plan.features and not are_current(self.folder.cell(cell.name), None):
+            self.say(f"{cell.name} ({place}): its features")
+            with self._opened(self.folder.cell(cell.name), values) as (context, journey):
+                self._keep_features(cell, context, journey.made_of("finetune"))
+
+    def _base(self, name: str, seed: int) -> Artifact:
+        """Return a trained base model."""
         if (name, seed) not in self._bases:
-            folder = self.folder.base(name, seed)
-            with self._journey(folder, base_values(self.plan, name, seed)) as journey:
-                self._bases[name, seed] = journey.made_of("train").folder / WEIGHTS
+            with self._opened(self.folder.base(name, seed), base_values(self.plan, name, seed)) as (_, journey):
+                self._bases[name, seed] = journey.made_of("train")
         return self._bases[name, seed]
 
-    def _outcome(self, cell: Cell, values: Values, strong: Values | None) -> Mapping[str, Any]:
-        folder = self.folder.cell(cell)
-        opened = self._journey(folder, values)
-        with opened as journey:
+    def _outcome(self, cell: Cell, values: Values, base: Artifact) -> Mapping[str, Any]:
+        folder = self.folder.cell(cell.name)
+        with self._opened(folder, values) as (context, journey):
             final = journey.made_of("finetune")
-            if cell.name in self.plan.features:
-                data = opened.context.data
-                twin = load_twin(opened.context, final)
-                keep_features(twin, data.test, data.class_names, folder)
+            model = outcome.of_model(base, final, folder)
+            self._keep_features(cell, context, final)
             if not cell.on_engine:
-                return outcome.of_twin(cell, final, journey.judged_twin())
-            (paper,) = journey.results(["eval", "measure"])
-        results = {"paper": paper}
-        if strong is not None:
-            with self._journey(folder, values, strong) as journey:
-                (results["strong"],) = journey.results(["eval"])
-        return outcome.of_engine(cell, final, results, self.folder)
+                return model | outcome.of_twin(cell, journey.judged_twin())
+            results = {outcome.PAPER: _measured(journey)}
+        if cell.strong:
+            with self._opened(folder, values, strong_values(self.plan, values)) as (_, journey):
+                (results[outcome.STRONG],) = journey.results(["eval"])
+        return model | outcome.of_engine(results, self.folder)
 
-    def _journey(self, folder: Path, values: Values, asides: Values | None = None) -> _Opened:
-        return _Opened(self, folder, values, asides or values)
+    def _keep_features(self, cell: Cell, context: Context, final: Artifact) -> None:
+        folder = self.folder.cell(cell.name)
+        if cell.name in self.plan.features and not are_current(folder, final):
+            twin = load_twin(context, final).quantize(cell.quantization is not None)
+            keep_features(twin, context.data.test, context.data.class_names, folder)
+
+    def _keep(self, cell: Cell, card: Mapping[str, Any]) -> None:
+        self.folder.keep(cell.name, card)
+        self.after()
+
+    @contextmanager
+    def _opened(self, folder: Path, values: Values, asked: Values | None = None) -> Iterator[tuple[Context, Journey]]:
+        """Hold a run folder, record its settings and go through it.
+
+        Args:
+            folder: the run folder.
+            values: its settings, which are recorded.
+            asked: other settings for this time.
+        """
+        recorded = check(values, folder.name)
+        experiment = recorded if asked is None else check(asked, folder.name)
+        context = Context(folder.name, experiment, folder, self.data_dir, self.progress, self.command, recorded)
+        with locked(folder):
+            record(Resolved(folder.name, recorded, folder))
+            yield context, Journey(context, lambda stage, sentence: log(folder, f"{stage}: {sentence}"))
 
 
-class _Opened:
-    """A run folder held by this process, its settings recorded, and the journey through it."""
-
-    def __init__(self, study: Study, folder: Path, values: Values, asked: Values) -> None:
-        recorded, experiment = check(values, folder.name), check(asked, folder.name)
-        self._resolved = Resolved(folder.name, recorded, folder)
-        self.context = Context(folder.name, experiment, folder, study.data_dir, study.progress, study.command, recorded)
-        self._lock = locked(folder)
-
-    def __enter__(self) -> Journey:
-        self._lock.__enter__()
-        record(self._resolved)
-        folder = self._resolved.workspace
-        return Journey(self.context, lambda stage, sentence: log(folder, f"{stage}: {sentence}"))
-
-    def __exit__(self, *error: Any) -> None:
-        self._lock.__exit__(*error)
+def _same(known: Mapping[str, Any] | None, origin: Mapping[str, Any]) -> bool:
+    """Say whether a card is of the settings and the base model of today."""
+    if known is None or made_from.outdated(known["made_from"], origin[made_from.SETTINGS]):
+        return False
+    return bool(known["made_from"].get(made_from.BASE) == origin[made_from.BASE])
 
 
-def _digest(values: Values, strong: Values | None, weights: Path) -> str:
-    """Return what a cell is made from; the base model by its content, wherever it lies."""
-    asked = [{**each, "model": {**each["model"], "checkpoint": None}} for each in (values, strong) if each is not None]
-    return sha256_json([asked, sha256_file(weights)])
+def _measured(journey: Journey) -> Path:
+    """Return the result of the one engine; a measurement that is not valid is made again, and taken as it then is."""
+    try:
+        (result,) = journey.results(["eval", "measure"], require_valid=True)
+    except InvalidMeasurementError:
+        (result,) = journey.results(["eval", "measure"])
+    return result

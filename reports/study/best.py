@@ -1,7 +1,7 @@
 """The smallest engine that holds conditions, or which condition stands in the way.
 
 Decided on means over seeds: a setting is shipped, not a seed, and a lucky seed is no reason to ship it. A setting
-with a condition on something that no seed measured is not chosen.
+with a condition on something that no seed measured is not chosen, nor one that was judged on the twin alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Judged:
 
 
 def best(cells: Iterable[Cell], conditions: Sequence[Condition], objective: Address = ENGINE_BYTES) -> Choice:
-    """Return the setting with the least objective among those where every condition is decided true.
+    """Return the setting with the least objective among those on an engine where every condition is decided true.
 
     Args:
         cells: the cells of a study.
@@ -58,8 +58,11 @@ def best(cells: Iterable[Cell], conditions: Sequence[Condition], objective: Addr
     kept = tuple(cells)
     if not kept:
         return Choice(None, (), None, "the study has no cells")
+    deployed = {setting: alike for setting, alike in by_setting(kept).items() if _on_engine(alike)}
+    if not deployed:
+        return Choice(None, (), None, "no cell was judged on an engine yet")
     check_known([*(condition.address for condition in conditions), objective], kept)
-    judged = [_judge(setting, alike, conditions, objective) for setting, alike in by_setting(kept).items()]
+    judged = [_judge(setting, alike, conditions, objective) for setting, alike in deployed.items()]
     holding = [entry for entry in judged if all(entry.verdicts)]
     measured = [(entry.objective.mean, entry) for entry in holding if entry.objective is not None]
     if measured:
@@ -69,6 +72,10 @@ def best(cells: Iterable[Cell], conditions: Sequence[Condition], objective: Addr
         names = "; ".join(entry.setting.name for entry in holding)
         return Choice(None, (), None, f"{objective} was not measured of what holds every condition: {names}")
     return Choice(None, (), None, _nothing(judged, conditions))
+
+
+def _on_engine(cells: Iterable[Cell]) -> bool:
+    return any(asked.on == "engine" for cell in cells for asked in cell.evaluations)
 
 
 def _judge(setting: Setting, cells: tuple[Cell, ...], conditions: Sequence[Condition], objective: Address) -> _Judged:
@@ -106,8 +113,8 @@ def _nothing(judged: Sequence[_Judged], conditions: Sequence[Condition]) -> str:
         if not verdict
     )
     return (
-        f"none of {len(judged)} settings holds every condition (by means over seeds): {'; '.join(counts)}; nearest "
-        f"comes {nearest.setting.name} with {misses}"
+        f"none of {len(judged)} settings on an engine holds every condition (by means over seeds): "
+        f"{'; '.join(counts)}; nearest comes {nearest.setting.name} with {misses}"
     )
 
 

@@ -41,7 +41,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class Setting:
     """What makes a cell but for its seed; ordered as tables are.
 
-    `sparsity` is 0 and `bits` 32 where nothing was pruned or quantized.
+    `sparsity` is 0 where nothing was pruned; `bits` is the width of floating point, 32 or 16, where nothing was
+    quantized.
     """
 
     base: Base
@@ -53,10 +54,14 @@ class Setting:
 
     @property
     def compressed(self) -> str:
-        """How it was compressed, as `pruned 80 %, int8`."""
+        """How it was compressed, as `pruned 80 %, int8`; of floating point, the width where it is not 32."""
         pruned = [f"pruned {100 * self.sparsity:.4g} %"] if "prune" in self.compression else []
-        quantized = [f"int{self.bits}"] if "quantize" in self.compression else []
-        return ", ".join(pruned + quantized) or "uncompressed"
+        return ", ".join(pruned + [self.number_format] * (self.number_format != "fp32")) or "uncompressed"
+
+    @property
+    def number_format(self) -> str:
+        """What it computes in: fp32, fp16, int8, …."""
+        return f"{'int' if 'quantize' in self.compression else 'fp'}{self.bits}"
 
     @property
     def name(self) -> str:
@@ -101,7 +106,7 @@ class Cell:
         base: what it started from.
         compression: what was done to it.
         sparsity: share of channels pruned, 0 if not pruned.
-        bits: of weights and activations, 32 if not quantized.
+        bits: of weights and activations; the width of floating point, 32 or 16, if not quantized.
         quantization: how it was quantized; None if not.
         finetune: what it was fine-tuned on after that.
         seed: of everything random in it.
@@ -110,7 +115,10 @@ class Cell:
         finetune_passes: gradient passes an image of fine-tuning; None where there was none.
         evaluations: accuracies, by protocol and target.
         result: path of the result document with latency and memory, relative to the study's folder.
-        quantities: numbers by address (its own spelling: `str(parse_address(text))`); None where not measured.
+        quantities: numbers by address (its own spelling: `str(parse_address(text))`); None where not measured, or
+            measured while the device was in no state for it.
+        doubts: why latencies are not valid, a sentence each; such latencies are None.
+        warnings: what the trainings of the model and of its base warned of, a sentence each.
         state: whether it ran.
         reason: why it is missing or failed, as a sentence.
     """
@@ -129,6 +137,8 @@ class Cell:
     evaluations: tuple[Evaluation, ...] = ()
     result: str | None = None
     quantities: Mapping[str, Finite | None] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     state: State = "finished"
     reason: str | None = None
 

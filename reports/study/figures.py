@@ -53,7 +53,8 @@ def level_panels(
     """Return accuracy and robustness over the level of one compression, a panel for each fine-tuning.
 
     Post-training quantization and quantization-aware training have panels of their own; pruned models that were then
-    quantized have one for each number of bits. Models without that compression, if any, are the first level.
+    quantized have one for each number of bits, pruned models one for each width of floating point. Models without that
+    compression, if any, are the first level.
 
     Args:
         table: rows of one protocol and attack.
@@ -68,12 +69,16 @@ def level_panels(
     panels = []
     for finetune in finetunes:
         mine = [entry for entry in planned if (entry.compression, entry.finetune) == (compression, finetune)]
-        for kind, bits in sorted({_panel_key(setting) for setting in mine}):
+        keys = {_panel_key(setting): setting for setting in mine}
+        for kind, bits in sorted(keys, key=lambda key: (key[0], -key[1])):
             inside = [setting for setting in mine if _panel_key(setting) == (kind, bits)]
-            start = ("quantize", bits, kind) if bits else ("none", 32, "")
+            start = {"prune": ("none", bits, ""), "prune+quantize": ("quantize", bits, kind)}.get(
+                compression, ("none", 32, "")
+            )
             inside += [entry for entry in planned if entry.finetune == finetune and _start_key(entry) == start]
-            words = [FINETUNED[finetune], kind, f"int{bits}" if bits else ""]
-            theirs = papers if finetune == "adversarial" else ()
+            number_format = keys[kind, bits].number_format if bits not in (0, 32) else ""
+            words = [FINETUNED[finetune], kind, number_format]
+            theirs = papers if finetune == "adversarial" and bits in (0, 32) else ()
             title = f"{_title(compression)}, {', '.join(word for word in words if word)}"
             panels.append(Panel(title, _levels(table, inside, compression == "quantize", theirs)))
             # One axis for all panels of a figure; where nothing falls low, an empty lower half would hide differences.
@@ -255,7 +260,7 @@ def _candidate_told(candidate: Candidate, found: Pareto) -> str:
 
 
 def _panel_key(setting: Setting) -> tuple[str, int]:
-    return setting.quantization or "", setting.bits if setting.compression == "prune+quantize" else 0
+    return setting.quantization or "", 0 if setting.compression == "quantize" else setting.bits
 
 
 def _start_key(setting: Setting) -> tuple[str, int, str]:

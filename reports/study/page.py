@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 from contracts.files import write_text
 from reports.address import Address, unit_suffix
@@ -20,6 +21,7 @@ from reports.study.pareto import Pareto, pareto
 from reports.study.rows import Row, by_setting, csv_text, rows
 from reports.study.wording import (
     axis_name,
+    doubts_told,
     facts,
     interval_told,
     points_told,
@@ -28,7 +30,7 @@ from reports.study.wording import (
     state_told,
 )
 
-_ALL: tuple[Finetune, ...] = ("none", "standard", "adversarial")
+_ALL: tuple[Finetune, ...] = get_args(Finetune)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def write_study_page(study: StudyDocument, folder: Path, path: Path) -> None:
         table=table,
         quantities=_quantities(study),
         absent=[cell for cell in study.cells if cell.state != "finished"],
+        warned=[cell for cell in study.cells if cell.doubts or cell.warnings],
+        doubted=doubts_told(study.cells),
         charts=embeddable_json(charts),
         downloads=embeddable_json({"study.json": study.to_json(), "study.csv": csv_text(table)}),
         # A closing tag inside the library would end its element early; in JavaScript the backslash means nothing.

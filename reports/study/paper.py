@@ -8,18 +8,19 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from reports.study.document import Base, Compression, Setting, State, StudyDocument
 from reports.study.rows import Row, by_setting, in_order, rows
 
 PROTOCOL = "paper"
 
-_STATES: tuple[State, ...] = ("failed", "missing", "finished")
+_STATES: tuple[State, ...] = tuple(reversed(get_args(State)))  # the worst first
 
 
 @dataclass(frozen=True)
 class PaperValue:
-    """One level of the paper's figure: accuracies as fractions, `sparsity` 0 or `bits` 32 where not compressed so."""
+    """One level of the paper's figure: accuracies as fractions, `sparsity` 0 where not pruned, `bits` 32 in float."""
 
     compression: Compression
     sparsity: float

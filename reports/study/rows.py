@@ -8,19 +8,17 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from contracts.files import write_json, write_text
+from contracts.files import write_text
 from reports.address import Address
 from reports.robustness_parts import Rate
-from reports.study.document import COUNTS, Cell, Compression, Evaluation, On, Setting
+from reports.study.document import COUNTS, Base, Cell, Compression, Evaluation, Finetune, On, Setting
 from reports.wording import plain
 
 Value = str | int | float | None
 
-_BASES = ("standard", "robust")
-_COMPRESSIONS: tuple[Compression, ...] = ("none", "prune", "quantize", "prune+quantize")
-_FINETUNES = ("none", "standard", "adversarial")
+_BASES, _COMPRESSIONS, _FINETUNES = (get_args(names) for names in (Base, Compression, Finetune))
 
 
 @dataclass(frozen=True)
@@ -156,11 +154,6 @@ def csv_text(table: Iterable[Row]) -> str:
 def write_csv(table: Iterable[Row], path: Path) -> None:
     """Write the flat table as CSV, see `csv_text`."""
     write_text(path, csv_text(table))
-
-
-def write_records(table: Iterable[Row], path: Path) -> None:
-    """Write the flat table as a JSON list of records with the columns of the CSV."""
-    write_json(path, flat(table))
 
 
 def _row(setting: Setting, key: tuple[Any, ...], answers: Mapping[int, tuple[Cell, Evaluation]], planned: int) -> Row:

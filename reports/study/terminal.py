@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reports.study.document import Setting, StudyDocument
 from reports.study.paper import Comparison, compared
-from reports.study.wording import points_told, rate_told, state_told
+from reports.study.wording import doubts_told, points_told, rate_told, state_told
 from reports.terminal_lines import table, text, warnings
 from reports.wording import NULL, moment
 
@@ -34,6 +34,8 @@ def print_study(console: Console, study: StudyDocument) -> None:
         studied = {line.paper for line in known}
         console.print(_table(known))
         console.print(text(_footnote(known, sum(line.paper not in studied for line in lines)), "dim"))
+    if doubted := doubts_told(study.cells):
+        console.print(text(doubted, "yellow"))
     absent = [cell for cell in study.cells if cell.state != "finished"]
     for line in warnings(f"{cell.id}: {cell.reason or 'no reason given'}" for cell in absent[:_TOLD_CELLS]):
         console.print(line)

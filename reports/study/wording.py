@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from reports.address import Address, unit_suffix
+from reports.study.document import Cell
 from reports.study.rows import Spread
 from reports.wording import NULL, plain, significant, size
 
@@ -64,6 +66,18 @@ def points_told(points: float | None) -> str:
 def state_told(state: str | None) -> str:
     """Return why a line has no value of ours."""
     return {None: NOT_STUDIED, "finished": "not evaluated"}.get(state, str(state))
+
+
+def doubts_told(cells: Iterable[Cell]) -> str:
+    """Return in one line how many cells have latencies that are not valid, and why the first; empty where none has."""
+    doubted = [cell for cell in cells if cell.doubts]
+    if not doubted:
+        return ""
+    counted = "1 cell" if len(doubted) == 1 else f"{len(doubted)} cells"
+    return (
+        f"latencies left out of {counted}, they were not valid ({plain(doubted[0].doubts[0])}); the next run of the "
+        "study measures them again"
+    )
 
 
 def facts(environment: dict[str, object]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -138,6 +139,19 @@ def test_a_filter_given_twice_is_refused() -> None:
 )
 def test_units_are_those_of_the_key(text: str, bound: float) -> None:
     assert parse_condition(text).bound == pytest.approx(bound)
+
+
+@pytest.mark.parametrize("percent", range(101))
+def test_a_whole_per_cent_holds_the_fraction_that_it_is(percent: int) -> None:
+    condition = parse_condition(f"accuracy.clean >= {percent}%")
+    assert condition.bound == percent / 100
+    assert condition.decide(float(f"{percent}e-2")) is True
+
+
+@given(st.decimals(0, 10_000, places=4), st.sampled_from([("us", -3), ("s", 3), ("ms", 0)]))
+def test_a_unit_moves_the_point_and_rounds_once(number: Decimal, unit: tuple[str, int]) -> None:
+    name, power = unit
+    assert parse_condition(f"latency.p99_ms <= {number:f} {name}").bound == float(number.scaleb(power))
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,12 @@ def test_groups_follow_each_other_and_the_first_seed_of_each_comes_first() -> No
     ]
 
 
+def test_a_cell_of_two_groups_is_judged_strongly_where_one_of_them_says_so() -> None:
+    (cell,) = (cell for cell in grid(GROUPS) if cell.name == "standard-pruned-0.5-fp32-adversarial-seed0")
+    assert cell.strong
+    assert sum(each.strong for each in grid(GROUPS)) == 1
+
+
 def test_what_is_not_fine_tuned_is_aware_of_no_quantizer() -> None:
     both: dict[str, tuple[Any, ...]] = {
         "base": ("robust",),

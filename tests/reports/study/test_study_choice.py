@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from contracts.errors import InputError
 from reports.address import parse_address, parse_condition
+from reports.robustness_parts import Rate
 from reports.study.best import best
-from reports.study.document import Cell
+from reports.study.document import Cell, Evaluation, On
 from reports.study.pareto import on_front, pareto
 
 pytestmark = pytest.mark.core
@@ -16,9 +17,16 @@ ROBUST, SIZE = parse_address("robustness[attack=pgd].worst_case"), parse_address
 SMALL = st.integers(0, 4).map(float)
 
 
-def cell(bits: int, robust: float | None, size: float | None, seed: int = 0, p50: float | None = None) -> Cell:
+def cell(
+    bits: int, robust: float | None, size: float | None, seed: int = 0, p50: float | None = None, on: On = "engine"
+) -> Cell:
     quantities = {str(ROBUST): robust, str(SIZE): size, "latency[batch=1].p50_ms": p50}
-    return Cell(f"{bits}-{seed}", "robust", "quantize", 0.0, bits, "post-training", "none", seed, quantities=quantities)
+    rate = Rate(value=0.5, n=100, ci95=(0.4, 0.6))
+    asked = Evaluation("paper", "pgd", "linf", 0.05, on, "openvino-int8", rate, rate)
+    return Cell(
+        f"{bits}-{seed}", "robust", "quantize", 0.0, bits, "post-training", "none", seed,
+        evaluations=(asked,), quantities=quantities,
+    )  # fmt: skip
 
 
 @given(st.lists(st.tuples(SMALL, SMALL), max_size=12))
@@ -84,6 +92,14 @@ def test_what_was_not_measured_is_never_chosen() -> None:
     alone = best([cell(8, 0.1, 1), cell(7, 0.7, None)], [parse_condition(f"{ROBUST} > 0.5")])
     assert alone.setting is None
     assert "memory.engine_bytes was not measured" in alone.told and "int7" in alone.told
+
+
+def test_what_the_twin_alone_judged_is_no_engine_however_small() -> None:
+    cells = [cell(8, 0.7, 30), cell(4, 0.9, 5, on="twin")]
+    choice = best(cells, [parse_condition(f"{ROBUST} > 0.5")])
+    assert choice.setting is not None and choice.setting.bits == 8
+    assert "of 1 settings that hold" in choice.told
+    assert best(cells[1:], []).told == "no cell was judged on an engine yet"
 
 
 def test_where_nothing_holds_the_sentence_says_what_fails_how_often_and_what_is_nearest() -> None:

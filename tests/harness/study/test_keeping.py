@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import pytest
 from contracts.errors import InputError
 from contracts.files import write_json
 from harness.progress import Silent
-from harness.study.cell import Cell
+from harness.study import running
+from harness.study.cell import POST_TRAINING, Cell
 from harness.study.features import FILE, are_current, write_embedding
 from harness.study.folder import StudyFolder
 from harness.study.plan import read_plan
@@ -114,6 +116,25 @@ def test_measuring_again_in_vain_keeps_the_cell_and_making_it_anew_does_not(
     assert study.run([CELL]) == [f"{CELL.name}: the engine is gone"]
     card = study.folder.card(CELL.name)
     assert card is not None and card["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("cell", "on"), [(CELL, False), (Cell(base="robust", bits=4, quantization=POST_TRAINING), True)]
+)
+def test_features_of_what_is_not_quantized_are_taken_without_quantizers(
+    study: Planted, monkeypatch: pytest.MonkeyPatch, cell: Cell, on: bool
+) -> None:
+    class Twin:
+        def quantize(self, on: bool) -> bool:
+            return on
+
+    taken: list[Any] = []
+    monkeypatch.setattr(running, "load_twin", lambda *_: Twin())
+    monkeypatch.setattr(running, "keep_features", lambda twin, *_: taken.append(twin))
+    study.plan = study.plan.model_copy(update={"features": (cell.name,)})
+    context: Any = SimpleNamespace(data=SimpleNamespace(test=None, class_names=()))
+    study._keep_features(cell, context, Artifact(study.folder.path, {}))
+    assert taken == [on]
 
 
 def test_features_are_of_the_final_checkpoint_that_lies_there(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from contracts.errors import InputError
 from engines import registry as backends
 from harness.attacks import registry as attacks
 from harness.attacks.ball import Norm, check_radius
-from harness.compression.pruning import METHODS
+from harness.compression.pruning import METHODS, Scope, Target
 from harness.measurement.window import PROFILES
 from harness.models.build import check_name
 from harness.training.recipe import Keep, Method, Precision, Schedule
@@ -114,8 +114,8 @@ class Prune(Section):
 
     method: Annotated[str, among("pruning method", ("none", *METHODS))] = "none"
     sparsity: Fraction = 0.5
-    target: Literal["channels", "parameters", "macs", "latency"] = "channels"
-    scope: Literal["local", "global"] = "local"
+    target: Target = "channels"
+    scope: Scope = "local"
     limits: dict[str, Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(default={})
     max_sparsity: Fraction = 0.95
     ignore: Names = ()

@@ -26,6 +26,25 @@ def lost_channels(history: History) -> dict[tuple[str, bool], int]:
     return lost
 
 
+def channel_ratio(model: nn.Module, history: History) -> float:
+    """Return the share of output channels that went, of the convolutions and linear layers that lost any.
+
+    Args:
+        model: after the cuts.
+        history: of all of them.
+    """
+    from torch import nn
+
+    modules = dict(model.named_modules())
+    gone = left = 0
+    for (name, out), lost in lost_channels(history).items():
+        layer = modules.get(name)
+        if out and isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
+            gone += lost
+            left += layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    return gone / (gone + left) if gone else 0.0
+
+
 def replay(model: nn.Module, history: History) -> None:
     """Cut from a fresh model, in place, what `prune` cut.
 

@@ -17,6 +17,7 @@ from harness.models.checkpoint import save_weights
 from harness.workflow import saved_models, training
 from harness.workflow.artifact import UNFINISHED, Artifact, Made, Task
 from harness.workflow.context import Context
+from harness.workflow.stages import train
 
 if TYPE_CHECKING:
     from harness.compression.twin import Twin
@@ -46,6 +47,12 @@ def float_task(context: Context, model: Task) -> Task:
         return model
     asked = _Asked("finetuned", context, True)
     return asked.task((model,), lambda folder, parents: _float(asked, folder, *parents))
+
+
+def passes_of(checkpoint: Artifact) -> float:
+    """Return the gradient passes an image of all fine-tuning that a checkpoint has behind it, 0 for none."""
+    trained = checkpoint.manifest["stage"] == train.NAME
+    return 0.0 if trained else float(checkpoint.manifest["info"].get("gradient_passes", 0.0))
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ class _Asked:
 
 def _float(asked: _Asked, folder: Path, checkpoint: Artifact) -> Made:
     model = saved_models.load(asked.context, checkpoint)
-    info = asked.learn(model, (checkpoint,))
+    info = dict(asked.learn(model, (checkpoint,)))
+    info["gradient_passes"] += passes_of(checkpoint)
     saved_models.save(folder, model)
     saved_models.copy_structure(checkpoint, folder)
     return {"input_shape": checkpoint.info("input_shape"), "classes": checkpoint.info("classes"), **info}
@@ -113,9 +121,10 @@ def _final(asked: _Asked, folder: Path, checkpoint: Artifact, ranges: Artifact) 
         follows = asked.context.experiment.finetune.ranges == "moving-average"
         twin.follow(_MOMENTUM if follows else None)
         info |= asked.learn(twin, (checkpoint, ranges), twin.fit_weights)
+        info["gradient_passes"] += passes_of(checkpoint)
         table = _table(twin, "moving average" if follows else table.method, table)
-    elif checkpoint.manifest["stage"] == NAME:  # it was fine-tuned before it was quantized
-        info["gradient_passes"] = checkpoint.info("gradient_passes")
+    elif passes := passes_of(checkpoint):  # it was fine-tuned before it was quantized
+        info["gradient_passes"] = passes
     save_weights(twin.weights(), folder / saved_models.WEIGHTS)
     table.write(folder / saved_models.TABLE)
     saved_models.copy_structure(checkpoint, folder)

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.compression.pruning import WITH_GRADIENTS
-from harness.workflow import saved_models, training
+from harness.compression.pruning import NEEDS, WITH_GRADIENTS
+from harness.workflow import pruning_target, saved_models, training
 from harness.workflow.artifact import UNFINISHED, Artifact, Made, Task
 from harness.workflow.context import Context
+from harness.workflow.stages import finetune
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +24,6 @@ NAME = "prune"
 
 _PLACE = f"{UNFINISHED}/pruned"
 _BATCH = 64
-_LOOKED_AT = 8  # random images that a candidate is calibrated on, where only its speed counts
 
 
 def task(context: Context, model: Task) -> Task:
@@ -48,21 +48,21 @@ def _settings(context: Context) -> dict[str, Any]:
     """Return the settings that decide what is cut, and no others."""
     experiment = context.experiment
     asked = experiment.prune
+    needs = NEEDS[asked.method]
     settings: dict[str, Any] = {"prune": asked.model_dump(mode="json")}
-    if asked.steps > 1 or asked.method in WITH_GRADIENTS or asked.method == "random":
+    if asked.steps > 1 or needs.gradients != "none" or needs.seed:
         settings["seed"] = experiment.seed
-    if asked.steps > 1 or asked.method == "robust-taylor":
+    if asked.steps > 1 or needs.gradients == "adversarial":
         settings["finetune"] = experiment.finetune.model_dump(mode="json")
     if asked.target == "latency":
-        build = experiment.build
-        settings["latency"] = [list(build.backend), list(build.precision), experiment.measure.batch[0]]
+        settings["latency"] = pruning_target.latency_settings(context)
     return settings
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
     import torch
 
-    from harness.compression.pruning import prune
+    from harness.compression.pruning import channel_ratio, prune
     from harness.compression.size import size_of
 
     (given,) = parents
@@ -72,24 +72,33 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
     example = torch.zeros(1, *input_shape)
     before = size_of(model, input_shape)
     gradients = _gradients(context)
-    wanted = _wanted(context, folder, model, example, gradients)
+    goal = pruning_target.goal(context, folder, model, input_shape)
+    whole = _pruning(context, asked.sparsity)
+    if goal is not None:
+        whole = _pruning(context, goal.ratio(context, lambda ratio: _cut(context, model, example, ratio, gradients)))
     history: History = []
     steps: list[Made] = []
-    for number, cut in enumerate(wanted.in_steps(asked.steps), start=1):
+    for number, cut in enumerate(whole.in_steps(asked.steps), start=1):
         history += prune(model, example, cut, gradients, history)
         if number < asked.steps:
             steps.append(_finetuned(context, model, given, number))
     saved_models.save(folder, model)
     saved_models.save_structure(folder, history)
-    after = size_of(model, input_shape)
+    after, cut_share = size_of(model, input_shape), channel_ratio(model, history)
+    reached = goal.outcome(model, cut_share) if goal is not None else {"told": [], "warnings": []}
+    passes = finetune.passes_of(given) + sum(step["gradient_passes"] for step in steps)
     return {
         "input_shape": input_shape,
         "classes": given.info("classes"),
-        "channel_ratio": wanted.sparsity,
+        "sparsity": whole.sparsity,
+        "channel_ratio": cut_share,
         "size_before": asdict(before),
         "size": asdict(after),
         "steps": steps,
-        "told": [_size_told(before, after)],
+        **({"gradient_passes": passes} if passes else {}),
+        **reached,
+        "told": [f"{cut_share:.1%} of the channels went; {_size_told(before, after)}", *reached["told"]],
+        "warnings": [*(warning for step in steps for warning in step["warnings"]), *reached["warnings"]],
     }
 
 
@@ -101,68 +110,25 @@ def _size_told(before: Size, after: Size) -> str:
     return f"{was} before; {now} after"
 
 
-def _wanted(
-    context: Context, folder: Path, model: nn.Module, example: Tensor, gradients: Callable[[nn.Module], None] | None
-) -> Pruning:
-    """Return what to cut so that the asked share of the target goes."""
-    from harness.compression.pruning import Pruning, prune, ratio_for
+def _pruning(context: Context, ratio: float) -> Pruning:
+    """Return the whole cut of a share of the channels."""
+    from harness.compression.pruning import Pruning
 
-    asked = context.experiment.prune
-    given = asked.model_dump(include={"method", "scope", "limits", "max_sparsity", "ignore", "round_to"})
-
-    def cut(ratio: float) -> Pruning:
-        return Pruning(**given, sparsity=ratio, seed=context.experiment.seed)
-
-    if asked.target == "channels":
-        return cut(asked.sparsity)
-    quantity = _quantity(context, folder, tuple(example.shape[1:]))
-
-    def made(ratio: float) -> nn.Module:
-        candidate = deepcopy(model)
-        prune(candidate, example, cut(ratio), gradients)
-        return candidate
-
-    with context.progress.bar(f"searching the channel ratio for {asked.target}", 1):
-        found = ratio_for(made, quantity, (1 - asked.sparsity) * quantity(model), most=asked.max_sparsity)
-    return cut(found.ratio)
+    given = context.experiment.prune.model_dump(
+        include={"method", "scope", "limits", "max_sparsity", "ignore", "round_to"}
+    )
+    return Pruning(**given, sparsity=ratio, seed=context.experiment.seed)
 
 
-def _quantity(context: Context, folder: Path, input_shape: tuple[int, ...]) -> Callable[[nn.Module], float]:
-    """Return what finds the target quantity of a model: parameters, MACs, or an engine's median latency in ms."""
-    from harness.compression.size import size_of
+def _cut(
+    context: Context, model: nn.Module, example: Tensor, ratio: float, gradients: Callable[[nn.Module], None] | None
+) -> nn.Module:
+    """Return a copy of a model without a share of its channels."""
+    from harness.compression.pruning import prune
 
-    target = context.experiment.prune.target
-    if target != "latency":
-        return lambda model: float(getattr(size_of(model, input_shape), target))
-    return lambda model: _latency_ms(context, folder, model, input_shape)
-
-
-def _latency_ms(context: Context, folder: Path, model: nn.Module, input_shape: tuple[int, ...]) -> float:
-    """Return the median latency of a model's engine, of the first backend, precision and batch of the experiment."""
-    import torch
-
-    from contracts.errors import InputError
-    from engines.registry import choose
-    from harness.compression.traced import traced
-    from harness.compression.twin import Twin
-    from harness.workflow.engine_latency import p50_ms
-
-    channels, height, width = input_shape
-    twin = Twin(traced(deepcopy(model).eval(), (channels, height, width)))
-    twin.calibrate("minmax", [torch.rand(_LOOKED_AT, *input_shape, generator=torch.Generator().manual_seed(0))])
-    experiment = context.experiment
-    backend, _ = choose(experiment.build.backend[0])
-    batch, precision = experiment.measure.batch[0], experiment.build.precision[0]
-    if precision not in ("int8", "fp32"):
-        raise InputError(
-            f"prune.target = latency measures int8 or fp32 engines, and the first of build.precision is {precision}"
-        )
-    times, doubts = p50_ms(context, folder, twin, input_shape, backend, precision, (batch,))
-    if batch not in times:
-        raise InputError(
-            f"the latency of a pruned model cannot be measured here ({'; '.join(doubts)}): choose another prune.target"
-        )
-    return times[batch]
+    candidate = deepcopy(model)
+    prune(candidate, example, _pruning(context, ratio), gradients)
+    return candidate
 
 
 def _gradients(context: Context) -> Callable[[nn.Module], None] | None:
@@ -179,7 +145,7 @@ def _gradients(context: Context) -> Callable[[nn.Module], None] | None:
     train = context.data.train
     count = min(experiment.prune.gradient_samples, len(train))
     shown = train.take(calibration_indices(train.labels, count, experiment.seed))
-    attack = _adversarial(experiment) if experiment.prune.method == "robust-taylor" else None
+    attack = _adversarial(experiment) if NEEDS[experiment.prune.method].gradients == "adversarial" else None
     return gradients_of(torch.from_numpy(shown.images), torch.from_numpy(shown.labels), _BATCH, attack)
 
 

@@ -14,6 +14,7 @@ from harness.progress import Silent
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
 from harness.workflow.journey import Journey
+from harness.workflow.setting_types import ORDERS
 from harness.workflow.settings import check
 
 LEARNING: dict[str, Any] = {"epochs": 1, "validation_samples": 0}
@@ -25,10 +26,10 @@ def context(folder: Path, **sections: Any) -> Context:
     return Context("digits", experiment, folder, None, Silent(), "harness prune")
 
 
-def pruned(folder: Path, said: list[str] | None = None, **prune: Any) -> Artifact:
+def pruned(folder: Path, said: list[str] | None = None, finetune: Any = ROBUSTLY, **prune: Any) -> Artifact:
     """Return the digits model without a part of it."""
     kept = said if said is not None else []
-    asked = context(folder, prune={"method": "l1", "round_to": 1, **prune})
+    asked = context(folder, prune={"method": "l1", "round_to": 1, **prune}, finetune=finetune)
     return Journey(asked, lambda stage, sentence: kept.append(sentence)).made_of("prune")
 
 
@@ -53,11 +54,37 @@ def test_the_asked_share_of_the_target_goes(base: Path, target: str) -> None:
     assert 0 < made.info("channel_ratio") < 0.6  # a layer's parameters go with its channels and its input's
 
 
+def test_what_was_aimed_at_is_kept_and_said(base: Path) -> None:
+    said: list[str] = []
+    made = pruned(base, said, target="macs", sparsity=0.55)
+    target = made.info("target")
+    before, after = made.info("size_before")["macs"], made.info("size")["macs"]
+    assert (target["target"], target["before"], target["reached"]) == ("macs", before, after)
+    assert after <= target["wanted"] == pytest.approx(0.45 * before)
+    assert target["channel_ratio"] == made.info("channel_ratio")
+    assert target["doubts"] == []
+    assert f"macs: {before:,} before, at most {0.45 * before:,.0f} wanted, {after:,} reached" in said
+    assert any(sentence.startswith(f"{made.info('channel_ratio'):.1%} of the channels went; ") for sentence in said)
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_several_cuts_reach_the_target_that_one_reaches(base: Path, scope: str) -> None:
+    once, often = (pruned(base, target="macs", sparsity=0.5, steps=steps, round_to=8, scope=scope) for steps in (1, 4))
+    assert share_left(once, "macs") <= 0.5
+    if scope == "local":
+        assert often.info("size") == once.info("size")
+    else:  # as many channels, maybe of other layers
+        assert often.info("channel_ratio") == pytest.approx(once.info("channel_ratio"), abs=0.1)
+        assert often.info("target")["reached"] == often.info("size")["macs"]
+
+
 @pytest.mark.slow
 def test_the_engine_gets_as_fast_as_asked(base: Path) -> None:
     pytest.importorskip("openvino")
     made = pruned(base, target="latency", sparsity=0.2)
     assert made.info("size")["parameters"] < made.info("size_before")["parameters"]
+    target = made.info("target")
+    assert 0 < target["reached"] <= target["wanted"] == pytest.approx(0.8 * target["before"])
 
 
 def test_the_latency_of_an_engine_that_no_backend_builds_here_is_refused(base: Path) -> None:
@@ -76,7 +103,36 @@ def test_several_cuts_fine_tune_between(base: Path) -> None:
     twice = pruned(base, sparsity=0.5, steps=2)
     (between,) = twice.info("steps")
     assert len(between["epochs"]) == 1
-    assert twice.info("size")["parameters"] == pytest.approx(once.info("size")["parameters"], rel=0.15)
+    assert twice.info("size") == once.info("size")
+    assert twice.sha256 != once.sha256
+    assert twice.info("gradient_passes") == between["gradient_passes"] == 2
+    assert "gradient_passes" not in once.manifest["info"]
+
+
+def test_what_fine_tuning_between_cuts_warns_of_is_said(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the first epoch after a cut is called a collapse."""
+    from harness.training import collapse
+
+    told = iter([True])
+    monkeypatch.setattr(collapse, "has_collapsed", lambda *_: next(told, False))
+    said: list[str] = []
+    made = pruned(base, said, {**ROBUSTLY, "validation_samples": 64}, sparsity=0.5, steps=2)
+    (warning,) = made.info("warnings")
+    assert warning.startswith("fine-tuning after cut 1: n-fgsm collapsed in epoch 1")
+    assert f"warning: {warning}" in said
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_no_pass_of_fine_tuning_is_lost_whatever_the_order(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """Two passes an image for an epoch of N-FGSM: one between the cuts, one before or after them."""
+    asked = context(
+        tmp_path,
+        train={**LEARNING, "learning_rate": 0.01},
+        prune={"method": "l1", "steps": 2},
+        data={"calibration_samples": 64},
+        order=order,
+    )
+    assert Journey(asked, lambda *_: None).made_of("finetune").info("gradient_passes") == 2 + 2
 
 
 def test_the_sizes_are_said(base: Path) -> None:

@@ -119,7 +119,7 @@ def _print_best(
     if choice.setting is None:
         raise GateFailedError(choice.told)
     click.echo(choice.told)
-    for cell in choice.cells:
+    for cell in (cell for cell in choice.cells if cell.state == "finished"):
         click.echo(str(place.cell(cell.id)))
 
 

@@ -178,6 +178,8 @@ def _parts(plan: Plan) -> Iterator[tuple[str, Values]]:
         yield f"finetunes.{name}", _merged(plan.values, {"finetune": tuning})
     yield "pruning", _merged(plan.values, {"prune": plan.pruning})
     yield "strong", strong_values(plan, plan.values)
+    for place, special in enumerate(plan.specials):
+        yield f"specials.{place}", _merged(plan.values, special.settings)
 
 
 def _check_cell(plan: Plan, cell: Cell) -> None:

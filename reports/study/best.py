@@ -60,7 +60,7 @@ def best(cells: Iterable[Cell], conditions: Sequence[Condition], objective: Addr
         return Choice(None, (), None, "the study has no cells")
     deployed = {setting: alike for setting, alike in by_setting(kept).items() if _on_engine(alike)}
     if not deployed:
-        return Choice(None, (), None, "no cell was judged on an engine yet")
+        return Choice(None, (), None, "no cell was judged on an engine yet: --list says what came of each")
     check_known([*(condition.address for condition in conditions), objective], kept)
     judged = [_judge(setting, alike, conditions, objective) for setting, alike in deployed.items()]
     holding = [entry for entry in judged if all(entry.verdicts)]

@@ -166,7 +166,11 @@ def test_the_strong_protocol_is_an_evaluation_of_its_own(tmp_path: Path) -> None
         ),
         (
             {"specials": [{"bits": 32, "settings": {"finetune": {"epochs": 0}}}]},
-            "cell robust-fp32-adversarial-seed0: finetune.epochs: Input should be greater",
+            "specials.0: finetune.epochs: Input should be greater",
+        ),
+        (
+            {"specials": [{"bits": 4, "settings": {"finetune": {"epoch": 1}}}]},
+            "specials.0: unknown key finetune.epoch",
         ),
         (
             {"settings": {"build": {"backend": ["openvino", "onnxruntime"]}}},

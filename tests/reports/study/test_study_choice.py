@@ -99,7 +99,7 @@ def test_what_the_twin_alone_judged_is_no_engine_however_small() -> None:
     choice = best(cells, [parse_condition(f"{ROBUST} > 0.5")])
     assert choice.setting is not None and choice.setting.bits == 8
     assert "of 1 settings that hold" in choice.told
-    assert best(cells[1:], []).told == "no cell was judged on an engine yet"
+    assert best(cells[1:], []).told.startswith("no cell was judged on an engine yet")
 
 
 def test_where_nothing_holds_the_sentence_says_what_fails_how_often_and_what_is_nearest() -> None:

@@ -48,6 +48,8 @@ def hostile() -> StudyDocument:
             cell,
             id=HOSTILE + cell.id,
             reason=HOSTILE,
+            doubts=(HOSTILE,),
+            warnings=(HOSTILE,),
             evaluations=tuple(replace(asked, target=HOSTILE, attack=HOSTILE) for asked in cell.evaluations),
         )
         for cell in study.cells
@@ -115,6 +117,28 @@ def test_post_training_and_trained_scales_are_panels_apart() -> None:
     panels = level_panels(rows(both), tuple(by_setting(both)), "quantize", ["adversarial"])
     assert [panel.title.split(", ")[-1] for panel in panels] == ["post-training", "quantization-aware"]
     assert len(panels[0].figure["data"]) == 4
+
+
+def test_half_precision_has_panels_of_its_own_and_names_its_width() -> None:
+    study = planted(seeds=1)
+    half = [
+        replace(cell, id=cell.id + "-fp16", bits=16, evaluations=cell.evaluations[:1])
+        for cell in study.cells
+        if cell.compression == "prune" and cell.finetune == "adversarial"
+    ]
+    both = (*study.cells, *half)
+    table, planned = rows(both), tuple(by_setting(both))
+    single, other = level_panels(table, planned, "prune", ["adversarial"], paper_values(study.dataset))
+    (alone,) = level_panels(rows(study.cells), tuple(by_setting(study.cells)), "prune", ["adversarial"], ())
+    assert [trace["y"] for trace in traces(single.figure, paper=False)] == [
+        trace["y"] for trace in traces(alone.figure, paper=False)
+    ]
+    assert other.title == "Pruned, fine-tuned adversarially, fp16"
+    assert not traces(other.figure, paper=True)
+    (setting,) = {cell.setting for cell in half if cell.sparsity == 0.8 and cell.base == "robust"}
+    assert setting.compressed == "pruned 80 %, fp16"
+    assert replace(setting, compression="none", sparsity=0.0).compressed == "fp16"
+    assert replace(setting, compression="none", sparsity=0.0, bits=32).compressed == "uncompressed"
 
 
 def test_figures_are_about_the_papers_protocol_where_it_was_asked() -> None:
@@ -212,6 +236,24 @@ def test_the_page_says_everything_without_asking_a_host(tmp_path: Path) -> None:
         assert (attributes.get("href") or "#").startswith(("#", "data:"))
         if attributes.get("class") == "scroll":
             assert attributes["tabindex"] == "0" and attributes["aria-label"]
+
+
+def test_latencies_that_are_not_valid_and_warnings_of_trainings_are_told(tmp_path: Path) -> None:
+    study = planted()
+    assert "not valid" not in shown(study) and "Warnings" not in Page(written(study, tmp_path)).words
+    first, second, *others = study.cells
+    cells = (
+        replace(first, doubts=("other programs used 26% of the CPU", "the clock fell")),
+        replace(second, warnings=("fine-tuning collapsed in epoch 3: epoch 2 was kept",)),
+        *others,
+    )
+    study = replace(study, cells=cells)
+    assert StudyDocument.from_json(study.to_json()) == study
+    told = "latencies left out of 1 cell, they were not valid (other programs used 26% of the CPU)"
+    assert told in " ".join(shown(study).split())
+    words = " ".join(" ".join(Page(written(study, tmp_path)).words).split())
+    for sentence in (told[1:], "the clock fell", "fine-tuning collapsed in epoch 3", first.id, second.id):
+        assert sentence in words, sentence
 
 
 def test_a_page_of_nothing_is_a_page(tmp_path: Path) -> None:

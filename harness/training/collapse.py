@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 
+from harness.training.methods import BY_NAME
 from harness.training.perturbation import Perturbation
-from harness.training.recipe import SINGLE_STEP, Recipe
+from harness.training.recipe import Recipe
 from harness.training.trained import Epoch
 
 FALLBACK_STEPS = 3
@@ -32,7 +33,7 @@ def perturbation(recipe: Recipe, collapsed: bool) -> Perturbation:
 
 def can_collapse(recipe: Recipe) -> bool:
     """Return whether the method is one of a single step."""
-    return recipe.method in SINGLE_STEP
+    return BY_NAME[recipe.method].single_step
 
 
 def has_collapsed(robust: float, best: float, single_step: float, samples: int) -> bool:
@@ -53,6 +54,14 @@ def has_collapsed(robust: float, best: float, single_step: float, samples: int) 
     error = math.sqrt((best * (1 - best) + robust * (1 - robust)) / samples)
     lost = robust < best / 2 and best - robust > _STANDARD_ERRORS * error
     return lost and single_step - robust >= _FAR_ABOVE
+
+
+def unguarded(title: str, recipe: Recipe) -> str:
+    """Return the warning that nobody would see a collapse."""
+    return (
+        f"{title}: no validation images are kept aside, without which a collapse of {recipe.method} (catastrophic "
+        "overfitting) would not be seen: set validation_samples, a tenth of the training images at most"
+    )
 
 
 def sentence(title: str, recipe: Recipe, epoch: Epoch, best: float) -> str:

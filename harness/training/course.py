@@ -37,9 +37,8 @@ class Course:
         return max((epoch.robust for epoch in self.epochs if epoch.robust is not None), default=0.0)
 
     def is_best(self, epoch: Epoch) -> bool:
-        """Return whether no epoch before did better; without validation images the later one is."""
-        scores = [before.score or 0.0 for before in self.epochs]
-        return epoch.score is None or epoch.score >= max(scores, default=0.0)
+        """Return whether no epoch before did better; all were judged."""
+        return all((epoch.score or 0.0) >= (before.score or 0.0) for before in self.epochs)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors, numbers and texts."""

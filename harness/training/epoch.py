@@ -13,12 +13,11 @@ from harness.training.learner import Learner
 from harness.training.perturbation import Perturbation
 from harness.training.recipe import Recipe
 
-_LOOKS_EVERY = {"cpu": 1}
 _GPU_LOOKS_EVERY = 20  # steps: to look at a loss makes a GPU wait
 
 
 class NotFiniteError(Exception):
-    """The loss, or after the last batch a weight, became NaN or infinite.
+    """The loss, a gradient, or after the last batch a weight, became NaN or infinite.
 
     Attributes:
         what: "loss became nan", for the sentence.
@@ -44,39 +43,38 @@ def run_epoch(
     *,
     recipe: Recipe,
     perturbation: Perturbation,
-    device: torch.device,
     advance: Advance,
 ) -> tuple[float, float]:
     """Learn from every image once, in an order and with draws from torch's global generator.
 
     Args:
-        learner: on the device.
+        learner: on the device that batches are moved to.
         images: float32, shape (n, channels, height, width), on the CPU.
         labels: int64, shape (n,), there too.
         rows: int64, which of the images are learnt from.
         recipe: batch size and augmentation.
         perturbation: what the loss is taken on.
-        device: what batches are moved to.
         advance: told of every batch.
 
     Returns:
         The mean loss, and the share of the perturbed images that were right when they were learnt from.
 
     Raises:
-        NotFiniteError: the loss or a weight is not finite.
+        NotFiniteError: the loss, the norm of the gradients or a weight is not finite.
     """
+    device = learner.device
     batches = torch.tensor_split(rows[torch.randperm(len(rows))], steps_of(len(rows), recipe))
-    losses = torch.zeros(len(batches), dtype=torch.float64, device=device)
+    losses, norms = torch.zeros(2, len(batches), dtype=torch.float64, device=device)
     right = torch.zeros((), dtype=torch.int64, device=device)
-    every = _LOOKS_EVERY.get(device.type, _GPU_LOOKS_EVERY)
+    every = 1 if device.type == "cpu" else _GPU_LOOKS_EVERY
     for number, chosen in enumerate(batches, start=1):
         batch = images[chosen].to(device, memory_format=torch.channels_last)
         batch = augmented(batch, flip=recipe.flip, crop=recipe.crop)
-        loss, hits = learner.step(batch, labels[chosen].to(device), perturbation)
-        losses[number - 1] = loss
-        right += hits
+        step = learner.step(batch, labels[chosen].to(device), perturbation)
+        losses[number - 1], norms[number - 1] = step.loss, step.gradient_norm
+        right += step.right
         if number % every == 0 or number == len(batches):
-            _check(losses[max(0, number - every) : number], max(0, number - every))
+            _check(losses, norms, range(max(0, number - every), number))
         advance(1)
     if not all(bool(parameter.isfinite().all()) for parameter in learner.model.parameters()):
         raise NotFiniteError("weights became NaN or infinite", len(batches))
@@ -84,9 +82,12 @@ def run_epoch(
     return float(losses.cpu() @ sizes) / len(rows), int(right) / len(rows)
 
 
-def _check(losses: Tensor, before: int) -> None:
-    """Raise NotFiniteError for the first loss that is not finite; `before` batches came before these."""
-    finite = losses.isfinite()
-    if not finite.all():
-        first = int((~finite).nonzero()[0])
-        raise NotFiniteError(f"loss became {losses[first].item()}", before + first + 1)
+def _check(losses: Tensor, norms: Tensor, batches: range) -> None:
+    """Raise NotFiniteError for the first of these batches whose loss or gradients are not finite."""
+    looked = slice(batches.start, batches.stop)
+    if (losses[looked] + norms[looked]).isfinite().all():
+        return
+    for batch in batches:
+        for what, value in (("loss", losses[batch]), ("norm of the gradients", norms[batch])):
+            if not value.isfinite():
+                raise NotFiniteError(f"{what} became {value.item()}", batch + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,20 @@ from harness.training.recipe import Recipe
 from harness.training.schedule import schedule
 
 _MOMENTUM = 0.9
+
+
+class Step(NamedTuple):
+    """What a batch gave, scalars on the device.
+
+    Attributes:
+        loss: mean over the images.
+        gradient_norm: of all gradients together, before it was clipped; 0 where nothing clips.
+        right: number of perturbed images that were right.
+    """
+
+    loss: Tensor
+    gradient_norm: Tensor
+    right: Tensor
 
 
 class Learner:
@@ -47,8 +61,13 @@ class Learner:
         self._schedule = schedule(recipe.schedule, self._optimizer, steps)
         self._average = MovingAverage(model, recipe.ema_decay) if recipe.ema_decay else None
 
-    def step(self, images: Tensor, labels: Tensor, perturbation: Perturbation) -> tuple[Tensor, Tensor]:
-        """Learn from a batch; return its loss and how many of its perturbed images were right, scalars on the device.
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def step(self, images: Tensor, labels: Tensor, perturbation: Perturbation) -> Step:
+        """Learn from a batch.
 
         Args:
             images: float32, shape (n, channels, height, width), augmented, on the model's device.
@@ -59,13 +78,14 @@ class Learner:
             loss, logits = objective(self.model, images, labels, perturbation, self._recipe)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.zeros_like(loss)
         if self._recipe.gradient_clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._recipe.gradient_clip)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._recipe.gradient_clip)
         self._optimizer.step()
         self._schedule.step()
         if self._average is not None:
             self._average.update()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        return Step(loss.detach(), norm, (logits.detach().argmax(1) == labels).sum())
 
     @contextmanager
     def as_returned(self) -> Iterator[None]:

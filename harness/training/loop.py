@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from harness.training import collapse
 from harness.training.course import Course
 from harness.training.epoch import NotFiniteError, run_epoch, steps_of
 from harness.training.learner import Learner
-from harness.training.objective import passes
 from harness.training.trained import Epoch, Trained
 from harness.training.unfinished import Unfinished
 from harness.training.validation import Validation, Verdict
@@ -70,57 +69,52 @@ def train(
     chosen = seed if validation_seed is None else validation_seed
     validation = Validation.draw(split.labels, recipe.validation_samples, chosen % 2**32)
     store = Unfinished(unfinished, sha256_json([made_from, seed, chosen, len(split), asdict(recipe)]))
-    outcome = _Run(model, split, recipe, seed, title, device, settle, validation, store).to_the_end(progress)
+    learner = Learner(model, recipe, recipe.epochs * steps_of(len(validation.rest), recipe), settle)
+    outcome = _Run(learner, split, recipe, seed, title, validation, store).to_the_end(progress)
     model.to("cpu").to(memory_format=torch.contiguous_format).eval()
     return outcome
 
 
+@dataclass
 class _Run:
     """A training run: epochs, each judged and kept, and what is done when one goes wrong."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        split: Split,
-        recipe: Recipe,
-        seed: int,
-        title: str,
-        device: torch.device,
-        settle: Callable[[], None],
-        validation: Validation,
-        store: Unfinished,
-    ) -> None:
-        self._store = store
-        self._split, self._recipe, self._seed, self._title, self._device = split, recipe, seed, title, device
-        self._images, self._labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-        self._validation = validation
-        self._rows = torch.from_numpy(self._validation.rest)
-        self._steps = steps_of(len(self._rows), recipe)
-        self._learner = Learner(model, recipe, recipe.epochs * self._steps, settle)
-        self._chance = 1 / len(np.unique(split.labels))
-        self._course = Course()
+    learner: Learner
+    split: Split
+    recipe: Recipe
+    seed: int
+    title: str
+    validation: Validation
+    store: Unfinished
+
+    def __post_init__(self) -> None:
+        self._images, self._labels = torch.from_numpy(self.split.images), torch.from_numpy(self.split.labels)
+        self._rows = torch.from_numpy(self.validation.rest)
+        self._chance = 1 / len(np.unique(self.split.labels))
+        unguarded = collapse.can_collapse(self.recipe) and not len(self.validation)
+        self._course = Course(warnings=[collapse.unguarded(self.title, self.recipe)] if unguarded else [])
         self._good: dict[str, Any] = {}  # the learner's state after the last good epoch
 
     def to_the_end(self, progress: Progress) -> Trained:
         """Run every epoch that is not finished, and put the weights in place that are to be returned."""
-        if (state := self._store.recall()) is not None:
+        if (state := self.store.recall()) is not None:
             self._course = Course.of(state["course"])
-            self._learner.restore(state["learner"])
-        self._good = self._learner.capture()
-        units = self._steps + len(self._validation.batches(self._device))
-        with progress.bar(self._title, self._recipe.epochs * units) as advance:
+            self.learner.restore(state["learner"])
+        self._good = self.learner.capture()
+        units = steps_of(len(self._rows), self.recipe) + len(self.validation.batches(self.learner.device))
+        with progress.bar(self.title, self.recipe.epochs * units) as advance:
             advance(len(self._course.epochs) * units)
-            while len(self._course.epochs) < self._recipe.epochs:
+            while len(self._course.epochs) < self.recipe.epochs:
                 if not self._epoch(advance):
                     advance(-units)
-        with self._learner.as_returned():
-            last = self._learner.weights()
-        self._learner.put(last if self._course.best is None else self._course.best)
+        with self.learner.as_returned():
+            last = self.learner.weights()
+        self.learner.put(last if self._course.best is None else self._course.best)
         return Trained(
             loss=self._course.epochs[-1].loss,
             kept_epoch=self._course.kept_epoch,
             epochs=tuple(self._course.epochs),
-            validation_ids=tuple(self._validation.ids.tolist()),
+            validation_ids=tuple(self.validation.ids.tolist()),
             gradient_passes=self._course.gradients / len(self._rows),
             warnings=tuple(self._course.warnings),
         )
@@ -129,39 +123,37 @@ class _Run:
         """Run and judge one epoch; return False where it collapsed and was undone."""
         course, started = self._course, time.perf_counter()
         number = len(course.epochs) + 1
-        perturbation = collapse.perturbation(self._recipe, course.collapsed)
-        torch.manual_seed(_seed(self._seed, number, course.collapsed))
+        perturbation = collapse.perturbation(self.recipe, course.collapsed)
+        torch.manual_seed(_seed(self.seed, number, course.collapsed))
         try:
             loss, right = run_epoch(
-                self._learner,
+                self.learner,
                 self._images,
                 self._labels,
                 self._rows,
-                recipe=self._recipe,
+                recipe=self.recipe,
                 perturbation=perturbation,
-                device=self._device,
                 advance=advance,
             )
         except NotFiniteError as error:
             raise self._diverged(error, number) from error
-        course.gradients += len(self._rows) * passes(perturbation)
-        single_step = right if collapse.can_collapse(self._recipe) and not course.collapsed else None
-        with self._learner.as_returned():
+        course.gradients += len(self._rows) * perturbation.passes
+        single_step = right if collapse.can_collapse(self.recipe) and not course.collapsed else None
+        with self.learner.as_returned():
             verdict = self._judge(advance)
             epoch = Epoch(number, loss, verdict.clean, verdict.robust, single_step, time.perf_counter() - started)
             collapsed = self._collapsed(epoch)
             if not collapsed:
                 self._add(epoch)
         if collapsed:
-            self._learner.restore(self._good)
-        self._good = self._learner.capture()
-        self._store.keep({"course": course.state_dict(), "learner": self._good})
+            self.learner.restore(self._good)
+        self._good = self.learner.capture()
+        self.store.keep({"course": course.state_dict(), "learner": self._good})
         return not collapsed
 
     def _judge(self, advance: Advance) -> Verdict:
-        verdict = self._validation.judge(
-            self._learner.model, self._split, self._recipe, self._seed, self._device, advance
-        )
+        learner = self.learner
+        verdict = self.validation.judge(learner.model, self.split, self.recipe, self.seed, learner.device, advance)
         self._course.gradients += verdict.gradients
         return verdict
 
@@ -170,34 +162,34 @@ class _Run:
         if epoch.robust is None or epoch.single_step is None:
             return False
         best = max(self._course.best_robust, self._chance)
-        if not collapse.has_collapsed(epoch.robust, best, epoch.single_step, len(self._validation)):
+        if not collapse.has_collapsed(epoch.robust, best, epoch.single_step, len(self.validation)):
             return False
         self._course.collapsed = True
-        self._course.warnings.append(collapse.sentence(self._title, self._recipe, epoch, best))
+        self._course.warnings.append(collapse.sentence(self.title, self.recipe, epoch, best))
         return True
 
     def _add(self, epoch: Epoch) -> None:
         """Note a finished epoch, and its weights where they are to be returned and may be overtaken."""
-        if self._recipe.keep == "last" or epoch.score is None:
+        if self.recipe.keep == "last" or epoch.score is None:
             self._course.kept_epoch = epoch.number
         elif self._course.is_best(epoch):
             self._course.kept_epoch = epoch.number
-            self._course.best = self._learner.weights()
+            self._course.best = self.learner.weights()
         self._course.epochs.append(epoch)
 
     def _diverged(self, error: NotFiniteError, number: int) -> InputError:
         """Write the weights of the last good epoch; return what to tell the user."""
         told = (
-            f"{self._title}: the {error.what} in epoch {number}, batch {error.batch}: "
-            f"lower learning_rate (now {self._recipe.learning_rate})"
+            f"{self.title}: the {error.what} in epoch {number}, batch {error.batch}: "
+            f"lower learning_rate (now {self.recipe.learning_rate})"
         )
         if not self._course.epochs:
             return InputError(f"{told}; no epoch was finished")
-        self._learner.restore(self._good)
-        with self._learner.as_returned():
-            model = self._learner.model
+        self.learner.restore(self._good)
+        with self.learner.as_returned():
+            model = self.learner.model
             weights = model.weights() if isinstance(model, Twin) else model.state_dict()
-            path = self._store.keep_last_good(weights)
+            path = self.store.keep_last_good(weights)
         where = "were not kept, as no folder was given" if path is None else f"are in {path}"
         return InputError(f"{told}; the weights after epoch {number - 1} {where}")
 

@@ -13,8 +13,7 @@ Keep = Literal["best", "last"]
 Precision = Literal["auto", "float32"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
-SINGLE_STEP: tuple[Method, ...] = ("n-fgsm", "fgsm-rs")
-"""The methods whose perturbation is one gradient step: what catastrophic overfitting befalls."""
+"""What each does stands in `harness.training.methods`, which needs torch."""
 
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
@@ -62,7 +61,7 @@ class Recipe:
     trades_beta: float = 6.0
     gradient_clip: float = 1.0
     precision: Precision = "auto"
-    validation_samples: int = 0
+    validation_samples: int
     keep: Keep = "best"
 
     def __post_init__(self) -> None:

@@ -17,14 +17,13 @@ from harness.data.stratified import stratified_split
 from harness.progress import Advance
 from harness.training.mixed_precision import half
 from harness.training.recipe import Recipe
+from harness.training.searches import step_size
 
 STEPS = 10
 """Gradient steps of the PGD that judges an epoch."""
 
 _LARGEST_SHARE = 10  # a tenth of the split
-_STRIDE = 2.5
-_BATCH = {"cpu": 125}  # on a small CPU larger batches are slower
-_GPU_BATCH = 1000
+_CPU_BATCH, _GPU_BATCH = 125, 1000  # on a small CPU larger batches are slower
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Validation:
 
     def batches(self, device: torch.device) -> list[npt.NDArray[np.int64]]:
         """Return the ids as they are judged together."""
-        size = _BATCH.get(device.type, _GPU_BATCH)
+        size = _CPU_BATCH if device.type == "cpu" else _GPU_BATCH
         return [self.ids[start : start + size] for start in range(0, len(self), size)]
 
     def judge(
@@ -95,7 +94,7 @@ class Validation:
         if len(self) == 0:
             return Verdict(None, None, 0)
         target = _Counted(model, half(device, recipe.precision), device)
-        pgd = PGD(steps=STEPS, step_size=_STRIDE * recipe.epsilon / STEPS, random_start=True)
+        pgd = PGD(steps=STEPS, step_size=step_size(recipe.epsilon, STEPS), random_start=True)
         clean = robust = 0
         for ids in self.batches(device):
             images = torch.from_numpy(split.images[ids]).to(device, memory_format=torch.channels_last)

@@ -86,12 +86,12 @@ class Learning(Section):
     batch_size: AtLeastOne = 128
     weight_decay: NotNegative = 5e-4
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] = 0.0
-    gradient_clip: Positive = 1.0
+    gradient_clip: NotNegative = 1.0
     flip: bool = False
     crop: FromZero = 0
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0, strict=True)] = 0.0
     pgd_steps: AtLeastOne = 7
-    trades_beta: Positive = 6.0
+    trades_beta: NotNegative = 6.0
     precision: Precision = "auto"
     validation_samples: FromZero = 512
     keep: Keep = "best"

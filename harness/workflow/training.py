@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from harness.training.trained import Trained
     from harness.workflow.experiment import Learning
 
-_NOT_OF_A_RECIPE = {"method", "ranges"}
-
 
 def recipe(settings: Learning, method: Any) -> Recipe:
     """Return what the training loop is told."""
     from harness.training.recipe import Recipe
 
-    return Recipe(method=method, **settings.model_dump(exclude=_NOT_OF_A_RECIPE))
+    shared = {field.name for field in fields(Recipe)} - {"method"}
+    return Recipe(method=method, **settings.model_dump(include=shared))
 
 
 def learn(

@@ -153,9 +153,10 @@ def _adversarial(experiment: Any) -> Callable[[nn.Module, Tensor, Tensor], Tenso
     """Return PGD at fine-tuning's radius."""
     from harness.attacks.differentiable import Differentiable
     from harness.attacks.pgd import PGD
+    from harness.training.searches import step_size
 
     tuning = experiment.finetune
-    made = PGD(steps=tuning.pgd_steps, step_size=2.5 * tuning.epsilon / tuning.pgd_steps, random_start=True)
+    made = PGD(steps=tuning.pgd_steps, step_size=step_size(tuning.epsilon, tuning.pgd_steps), random_start=True)
 
     def attack(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return made(Differentiable(model), images, labels, epsilon=tuning.epsilon, seed=experiment.seed)

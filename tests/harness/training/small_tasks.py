@@ -26,6 +26,7 @@ def recipe(method: Method = "standard", **changes: Any) -> Recipe:
         "weight_decay": 1e-4,
         "flip": False,
         "pgd_steps": 2,
+        "validation_samples": 0,
     }
     return Recipe(**{**values, **changes})
 

@@ -12,8 +12,9 @@ from harness.data.dataset import Split
 from harness.data.registry import find
 from harness.training import collapse
 from harness.training.collapse import FALLBACK_STEPS, has_collapsed
+from harness.training.recipe import Method
 from tests.harness.training import small_tasks
-from tests.harness.training.small_tasks import recipe, trained
+from tests.harness.training.small_tasks import halves, recipe, trained
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,24 @@ def test_multi_step_methods_are_not_watched(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(collapse, "has_collapsed", lambda *_: pytest.fail("watched"))
     for method in ("standard", "pgd", "trades"):
         assert trained(small_tasks.network(), recipe(method, epochs=1, validation_samples=9)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "samples", "images", "warned"),
+    [
+        ("n-fgsm", 0, 96, True),
+        ("fgsm-rs", 9, 9, True),  # a tenth of nine images is none
+        ("n-fgsm", 9, 96, False),
+        ("pgd", 0, 96, False),
+        ("standard", 0, 96, False),
+    ],
+)
+def test_a_single_step_without_anyone_to_judge_it_is_warned_of(
+    method: Method, samples: int, images: int, warned: bool
+) -> None:
+    found = trained(small_tasks.network(), recipe(method, epochs=1, validation_samples=samples), split=halves(images))
+    assert len(found.warnings) == warned
+    if warned:
+        assert (
+            f"training: no validation images are kept aside, without which a collapse of {method}" in found.warnings[0]
+        )

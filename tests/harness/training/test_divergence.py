@@ -58,21 +58,31 @@ def test_without_an_epoch_there_is_nothing_to_keep(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_the_last_batch_spoils_are_not_returned() -> None:
-    class Steep(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head, self.calls = nn.Linear(36, 2), 0
+class Steep(nn.Module):
+    """A linear layer, one of whose calls has gradients that are not finite."""
 
-        def forward(self, images: Tensor) -> Tensor:
-            self.calls += 1
-            scores: Tensor = self.head(images.flatten(1))
-            if self.calls == 6:
-                scores.register_hook(lambda gradient: gradient * torch.inf)  # type: ignore[no-untyped-call]
-            return scores
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.head, self.calls = nn.Linear(36, 2), 0
+        self._call = call
 
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        scores: Tensor = self.head(images.flatten(1))
+        if self.calls == self._call:
+            scores.register_hook(lambda gradient: gradient * torch.nan)  # type: ignore[no-untyped-call]
+        return scores
+
+
+@pytest.mark.parametrize("batch", [3, 6])
+def test_gradients_that_are_not_finite_name_their_own_batch(batch: int) -> None:
+    with pytest.raises(InputError, match=f"the norm of the gradients became nan in epoch 1, batch {batch}: lower"):
+        trained(Steep(batch), recipe())
+
+
+def test_weights_that_the_last_batch_spoils_are_not_returned_where_nothing_looks_at_gradients() -> None:
     with pytest.raises(InputError, match="the weights became NaN or infinite in epoch 1, batch 6"):
-        trained(Steep(), recipe())
+        trained(Steep(6), recipe(gradient_clip=0.0))
 
 
 def test_of_a_twin_the_float_weights_are_written_the_averaged_ones(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
+from harness.training.losses import divergence
 from harness.training.objective import objective
-from harness.training.perturbation import Perturbation, divergence
+from harness.training.perturbation import Perturbation
 from harness.training.recipe import METHODS, Method
 from tests.harness.training.small_tasks import halves, network, recipe
 

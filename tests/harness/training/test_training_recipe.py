@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
 
 from contracts.errors import InputError
 from harness.training.recipe import Recipe
+from harness.workflow.experiment import Learning
+from harness.workflow.training import recipe
 
 pytestmark = pytest.mark.core
 
@@ -16,6 +19,7 @@ PLAIN: dict[str, Any] = {
     "learning_rate": 0.1,
     "batch_size": 8,
     "weight_decay": 0.0,
+    "validation_samples": 0,
 }
 
 
@@ -40,3 +44,15 @@ def test_what_cannot_be_meant_is_refused(setting: str, value: Any, sentence: str
 def test_every_method_but_the_standard_one_is_adversarial() -> None:
     assert Recipe(**PLAIN).adversarial
     assert not Recipe(**{**PLAIN, "method": "standard"}).adversarial
+
+
+def test_the_experiment_s_sections_have_the_same_fields_defaults_and_ranges() -> None:
+    shared = {each.name: each for each in fields(Recipe) if each.name != "method"}
+    assert shared.keys() == Learning.model_fields.keys()
+    for name, each in shared.items():
+        if each.default is not MISSING:
+            assert each.default == Learning.model_fields[name].default, name
+    for name in ("gradient_clip", "trades_beta", "ema_decay", "label_smoothing", "crop", "validation_samples"):
+        assert recipe(Learning.model_validate({name: 0}), "trades") == Recipe(
+            **{**recipe(Learning(), "trades").__dict__, name: 0}
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -60,28 +60,19 @@ def _settings(context: Context) -> dict[str, Any]:
 
 
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
-    import torch
-
-    from harness.compression.pruning import channel_ratio, prune
+    from harness.compression.pruning import channel_ratio
     from harness.compression.size import size_of
 
     (given,) = parents
-    asked = context.experiment.prune
     model = saved_models.load(context, given)
     input_shape = given.info("input_shape")
-    example = torch.zeros(1, *input_shape)
     before = size_of(model, input_shape)
     gradients = _gradients(context)
     goal = pruning_target.goal(context, folder, model, input_shape)
-    whole = _pruning(context, asked.sparsity)
+    sparsity = context.experiment.prune.sparsity
     if goal is not None:
-        whole = _pruning(context, goal.ratio(context, lambda ratio: _cut(context, model, example, ratio, gradients)))
-    history: History = []
-    steps: list[Made] = []
-    for number, cut in enumerate(whole.in_steps(asked.steps), start=1):
-        history += prune(model, example, cut, gradients, history)
-        if number < asked.steps:
-            steps.append(_finetuned(context, model, given, number))
+        sparsity = goal.ratio(context, lambda ratio: _candidate(context, model, input_shape, ratio, gradients))
+    history, steps = _cut(context, model, given, _pruning(context, sparsity), gradients)
     saved_models.save(folder, model)
     saved_models.save_structure(folder, history)
     after, cut_share = size_of(model, input_shape), channel_ratio(model, history)
@@ -90,7 +81,7 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
     return {
         "input_shape": input_shape,
         "classes": given.info("classes"),
-        "sparsity": whole.sparsity,
+        "sparsity": sparsity,
         "channel_ratio": cut_share,
         "size_before": asdict(before),
         "size": asdict(after),
@@ -100,6 +91,28 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
         "told": [f"{cut_share:.1%} of the channels went; {_size_told(before, after)}", *reached["told"]],
         "warnings": [*(warning for step in steps for warning in step["warnings"]), *reached["warnings"]],
     }
+
+
+def _cut(
+    context: Context,
+    model: nn.Module,
+    given: Artifact,
+    whole: Pruning,
+    gradients: Callable[[nn.Module], None] | None,
+) -> tuple[History, list[Made]]:
+    """Prune a model in place, fine-tuning between cuts; return what went, and what is to be said of every training."""
+    import torch
+
+    from harness.compression.pruning import prune
+
+    example = torch.zeros(1, *given.info("input_shape"))
+    history: History = []
+    steps: list[Made] = []
+    for number, cut in enumerate(whole.in_steps(context.experiment.prune.steps), start=1):
+        history += prune(model, example, cut, gradients, history)
+        if cut != whole:
+            steps.append(_finetuned(context, model, given, number, cut))
+    return history, steps
 
 
 def _size_told(before: Size, after: Size) -> str:
@@ -120,14 +133,20 @@ def _pruning(context: Context, ratio: float) -> Pruning:
     return Pruning(**given, sparsity=ratio, seed=context.experiment.seed)
 
 
-def _cut(
-    context: Context, model: nn.Module, example: Tensor, ratio: float, gradients: Callable[[nn.Module], None] | None
+def _candidate(
+    context: Context,
+    model: nn.Module,
+    input_shape: Sequence[int],
+    ratio: float,
+    gradients: Callable[[nn.Module], None] | None,
 ) -> nn.Module:
     """Return a copy of a model without a share of its channels."""
+    import torch
+
     from harness.compression.pruning import prune
 
     candidate = deepcopy(model)
-    prune(candidate, example, _pruning(context, ratio), gradients)
+    prune(candidate, torch.zeros(1, *input_shape), _pruning(context, ratio), gradients)
     return candidate
 
 
@@ -164,8 +183,11 @@ def _adversarial(experiment: Any) -> Callable[[nn.Module, Tensor, Tensor], Tenso
     return attack
 
 
-def _finetuned(context: Context, model: nn.Module, given: Artifact, number: int) -> Made:
-    """Fine-tune what a cut left, in place."""
+def _finetuned(context: Context, model: nn.Module, given: Artifact, number: int, cut: Pruning) -> Made:
+    """Fine-tune what a cut left, in place.
+
+    Started again, a search for a latency may find another ratio: a state of other channels is not gone on from.
+    """
     experiment = context.experiment
     method = "standard" if experiment.finetune.method == "none" else experiment.finetune.method
     asked = training.recipe(experiment.finetune, method)
@@ -176,6 +198,6 @@ def _finetuned(context: Context, model: nn.Module, given: Artifact, number: int)
         title=f"fine-tuning after cut {number}",
         seed=experiment.seed + 1 + number,
         unfinished=context.folder / _PLACE / str(number),
-        settings={**_settings(context), "cut": number},
+        settings={**_settings(context), "cut": asdict(cut)},
         parents=(given,),
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from harness.progress import Silent
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
 from harness.workflow.journey import Journey
+from harness.workflow.pruning_target import Goal
 from harness.workflow.setting_types import ORDERS
 from harness.workflow.settings import check
+from tests.harness.training.dying import Dying, KilledError, killed
 
 LEARNING: dict[str, Any] = {"epochs": 1, "validation_samples": 0}
 ROBUSTLY: dict[str, Any] = {**LEARNING, "method": "n-fgsm"}
@@ -120,6 +123,22 @@ def test_what_fine_tuning_between_cuts_warns_of_is_said(base: Path, monkeypatch:
     (warning,) = made.info("warnings")
     assert warning.startswith("fine-tuning after cut 1: n-fgsm collapsed in epoch 1")
     assert f"warning: {warning}" in said
+
+
+def test_a_state_of_other_channels_is_not_gone_on_from(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: started again, the search finds another ratio, as where a latency is measured."""
+    ratios = iter([0.3, 0.6])
+    monkeypatch.setattr(Goal, "ratio", lambda *_: next(ratios))
+    asked = context(
+        base,
+        prune={"method": "l1", "round_to": 1, "target": "macs", "steps": 3, "step_epochs": 2},
+        finetune={**ROBUSTLY, "epochs": 2},
+    )
+    with pytest.raises(KilledError):
+        Journey(replace(asked, progress=Dying(3 * 13, killed)), lambda *_: None).made_of("prune")
+    assert list(base.glob("unfinished/pruned/*/training.pt"))
+    made = Journey(asked, lambda *_: None).made_of("prune")
+    assert made.info("channel_ratio") == pytest.approx(0.6, abs=0.02)
 
 
 @pytest.mark.parametrize("order", ORDERS)

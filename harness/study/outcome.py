@@ -88,7 +88,19 @@ def of_engine(results: Mapping[str, Path], folder: StudyFolder) -> dict[str, Any
         "result": folder.relative(results[PAPER] / RESULT),
         "quantities": quantities | _latencies(measured),
         "doubts": _doubts(measured),
+        "warnings": [warning for document in documents.values() for warning in _warnings(document)],
     }
+
+
+def joined(model: Mapping[str, Any], judged: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell's outcome: what is known of its model, and how that was judged."""
+    warnings = dict.fromkeys([*model["warnings"], *judged.get("warnings", ())])
+    return {**model, **judged, "warnings": list(warnings)}
+
+
+def _warnings(result: Mapping[str, Any]) -> list[str]:
+    attacks = (warning for entry in result["robustness"] for warning in entry["warnings"])
+    return [*result["warnings"], *attacks]
 
 
 def _latencies(result: Mapping[str, Any]) -> dict[str, float | None]:

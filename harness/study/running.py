@@ -54,7 +54,7 @@ class Study:
     say: Say
     command: str
     after: Callable[[], None]
-    _bases: dict[tuple[str, int], Artifact] = field(default_factory=dict)
+    _bases: dict[tuple[str, int], Artifact | HarnessError] = field(default_factory=dict)
 
     def run(self, cells: list[Cell]) -> list[str]:
         """Make every cell that is not finished, in this order; return a sentence for each that failed.
@@ -106,11 +106,17 @@ class Study:
                 self._keep_features(cell, context, journey.made_of("finetune"))
 
     def _base(self, name: str, seed: int) -> Artifact:
-        """Return a trained base model."""
+        """Return a trained base model; one that failed is not trained again for every cell."""
         if (name, seed) not in self._bases:
             with self._opened(self.folder.base(name, seed), base_values(self.plan, name, seed)) as (_, journey):
-                self._bases[name, seed] = journey.made_of("train")
-        return self._bases[name, seed]
+                try:
+                    self._bases[name, seed] = journey.made_of("train")
+                except HarnessError as error:
+                    self._bases[name, seed] = error
+        found = self._bases[name, seed]
+        if isinstance(found, HarnessError):
+            raise found
+        return found
 
     def _outcome(self, cell: Cell, values: Values, base: Artifact) -> Mapping[str, Any]:
         folder = self.folder.cell(cell.name)
@@ -119,12 +125,12 @@ class Study:
             model = outcome.of_model(base, final, folder)
             self._keep_features(cell, context, final)
             if not cell.on_engine:
-                return model | outcome.of_twin(cell, journey.judged_twin())
+                return outcome.joined(model, outcome.of_twin(cell, journey.judged_twin()))
             results = {outcome.PAPER: _measured(journey)}
         if cell.strong:
             with self._opened(folder, values, strong_values(self.plan, values)) as (_, journey):
                 (results[outcome.STRONG],) = journey.results(["eval"])
-        return model | outcome.of_engine(results, self.folder)
+        return outcome.joined(model, outcome.of_engine(results, self.folder))
 
     def _keep_features(self, cell: Cell, context: Context, final: Artifact) -> None:
         folder = self.folder.cell(cell.name)

@@ -23,6 +23,7 @@ from harness.study.folder import StudyFolder
 from harness.study.plan import read_plan
 from harness.study.running import Study
 from harness.workflow.artifact import Artifact
+from harness.workflow.journey import Journey
 from harness.workflow.run_folder import locked
 from harness.workflow.saved_models import WEIGHTS
 from tests.harness.study.test_plan import written
@@ -169,3 +170,19 @@ def test_the_embedding_is_of_the_cells_that_are_asked_for_today(tmp_path: Path) 
     assert "classes" not in json.loads(path.read_text())["panels"][0], "what is up to date is not embedded again"
     write_embedding(folder, [], path)
     assert not path.exists()
+
+
+def test_a_base_model_that_cannot_be_trained_is_tried_once(
+    study: Planted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried = []
+
+    def diverges(journey: Journey, stage: str) -> Artifact:
+        tried.append(stage)
+        raise InputError("training: the loss became nan")
+
+    monkeypatch.setattr(Journey, "made_of", diverges)
+    for _ in range(2):
+        with pytest.raises(InputError, match="the loss became nan"):
+            Study._base(study, "robust", 0)
+    assert tried == ["train"]

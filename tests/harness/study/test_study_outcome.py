@@ -9,12 +9,13 @@ import pytest
 
 from contracts.files import write_json
 from harness.study.folder import StudyFolder
-from harness.study.outcome import of_engine, of_model
+from harness.study.outcome import joined, of_engine, of_model
 from harness.workflow.artifact import Task, read_artifact, write_artifact
 
 pytestmark = pytest.mark.core
 
 RATE = {"value": 0.9, "n": 40, "ci95": [0.8, 0.95]}
+MASKED, FLOAT, COLLAPSED = "large logits mask the gradient", "a layer runs in float", "fine-tuning: n-fgsm collapsed"
 BUSY = "other programs used 26% of the CPU before the window (limit 25%): stop them and measure again"
 
 
@@ -27,7 +28,8 @@ def engine(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     result = {
         "subject": {"backend": "openvino", "precision": "int8"},
         "accuracy": {"clean": RATE},
-        "robustness": [{"attack": "pgd", "norm": "linf", "epsilon": 0.05, "worst_case": RATE}],
+        "robustness": [{"attack": "pgd", "norm": "linf", "epsilon": 0.05, "worst_case": RATE, "warnings": [MASKED]}],
+        "warnings": [FLOAT],
         "latency": [window(1), window(64)],
         "latency_reason": None,
         "memory": {"engine_bytes": 7, "weights_bytes": 6, "process_peak_bytes": 5},
@@ -73,6 +75,12 @@ def test_no_latency_counts_on_a_device_whose_state_is_not_valid(tmp_path: Path, 
 def test_what_could_not_be_measured_at_all_is_doubted(tmp_path: Path) -> None:
     found = engine(tmp_path, latency=[], latency_reason="the engine did not start")
     assert latencies(found) == {} and found["doubts"] == ["the engine did not start"]
+
+
+def test_what_model_engine_and_attack_warn_of_is_said_once(tmp_path: Path) -> None:
+    found = joined({"macs": 3, "warnings": [COLLAPSED, FLOAT]}, engine(tmp_path))
+    assert found["warnings"] == [COLLAPSED, FLOAT, MASKED]
+    assert found["macs"] == 3
 
 
 def checkpoint(folder: Path, name: str, parents: tuple[Task, ...], **info: Any) -> Task:

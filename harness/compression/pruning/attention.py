@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 if TYPE_CHECKING:
-    from harness.compression.pruning.groups import Side
+    from harness.compression.pruning.side import Side
 
 _NAMES = ("heads", "num_heads", "n_heads", "num_attention_heads")
 

@@ -13,10 +13,8 @@ from torch_pruning import _helpers, ops
 
 from harness.compression.pruning.attention import Heads
 from harness.compression.pruning.sets import Sets
+from harness.compression.pruning.side import Side
 from harness.compression.pruning.trace import UncuttableError, trace
-
-Side = tuple[str, bool]
-"""A layer's name, and whether it is its output channels; what has only one kind of channels, a norm, has outputs."""
 
 _Index = npt.NDArray[np.int64]
 _ROOTS = (ops.OPTYPE.CONV, ops.OPTYPE.DEPTHWISE_CONV, ops.OPTYPE.LINEAR)

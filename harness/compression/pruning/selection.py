@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compression.pruning.groups import Group, Side
+from harness.compression.pruning.groups import Group
 from harness.compression.pruning.importance import Scores
 from harness.compression.pruning.settings import Pruning
+from harness.compression.pruning.side import Side
 
 _ROUNDING = 1e-6  # 10 channels less 90 % leave one, not 0.9999999999999998
 _Units = list[tuple[Group, list[int]]]

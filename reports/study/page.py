@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -168,9 +167,10 @@ def _question_told(asked: Sequence[Row]) -> str:
         return "No cell has an answer yet."
     row = asked[0]
     images = sorted({row.images for row in asked})
-    most = max(chain.from_iterable((len(row.seeds),) for row in asked))
+    most = max(len(row.seeds) for row in asked)
     counted = f"{images[0]:,}" if len(images) == 1 else f"{images[0]:,} to {images[-1]:,}"
+    seeds = f"means over up to {most} seeds, bars are one standard deviation" if most > 1 else "one seed"
     return (
-        f"{row.attack} {row.norm} {row.epsilon:g}, protocol {row.protocol}, {counted} images; means over up to {most} "
-        "seeds, bars are one standard deviation. A level without an answer is a gap."
+        f"{row.attack} {row.norm} {row.epsilon:g}, protocol {row.protocol}, {counted} images; {seeds}. A level "
+        "without an answer is a gap."
     )

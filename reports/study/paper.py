@@ -29,6 +29,10 @@ class PaperValue:
     clean: float
     robust: float
 
+    def is_of(self, setting: Setting) -> bool:
+        """Say whether the paper did the same; it quantized no pruned model, and ours stand beside its float ones."""
+        return self.compression == setting.compression
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -76,7 +80,7 @@ def compared(study: StudyDocument) -> tuple[Comparison, ...]:
     table = [row for row in rows(study.cells) if row.protocol == PROTOCOL]
     found: list[Comparison] = []
     for setting, cells in by_setting(study.cells).items():
-        if setting.finetune == "adversarial" and setting.compression in ("prune", "quantize"):
+        if setting.finetune == "adversarial" and setting.compression != "none":
             ours = [row for row in table if row.setting == setting]
             state = next(state for state in _STATES if any(cell.state == state for cell in cells))
             found += [Comparison(setting, papers.get(_level(setting)), row, None) for row in ours]
@@ -89,8 +93,9 @@ def compared(study: StudyDocument) -> tuple[Comparison, ...]:
     return tuple(sorted(found, key=lambda comparison: in_order(comparison.setting)))
 
 
-def _level(of: PaperValue | Setting) -> tuple[str, float, int, str]:
-    return of.compression, round(of.sparsity, 6), of.bits, of.base
+def _level(of: PaperValue | Setting) -> tuple[float, int, str]:
+    """Return what a setting and the paper's value for it have in common."""
+    return round(of.sparsity, 6), 32 if of.sparsity else of.bits, of.base
 
 
 def _value(record: dict[str, str]) -> PaperValue:

@@ -97,6 +97,16 @@ def test_the_papers_values_stand_beside_ours_with_their_difference() -> None:
     assert missing.clean_points is None
 
 
+def test_what_is_pruned_and_quantized_stands_beside_the_papers_float_value() -> None:
+    both = replace(cell(0, 0.7), compression="prune+quantize", sparsity=0.8, bits=8, quantization="quantization-aware")
+    lines = [line for line in compared(planted(seeds=1, cells=[both])) if line.row]
+    (line,) = lines
+    assert line.name == "pruned 80 %, int8 (QAT)"
+    assert line.paper is not None
+    assert (line.paper.compression, line.paper.bits) == ("prune", 32)
+    assert not line.paper.is_of(line.setting)
+
+
 def test_levels_of_the_paper_that_were_not_studied_are_there_without_a_state() -> None:
     lines = compared(planted(seeds=1, cells=[]))
     assert len(lines) == len(paper_values("fashion-mnist")) == 28

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch_pruning")
 
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -100,6 +100,7 @@ def test_a_cut_that_finds_nothing_more_is_empty() -> None:
 
 
 @settings(max_examples=15, deadline=None)
+@example(percent=80, steps=2, round_to=8)
 @given(st.integers(10, 80), st.integers(2, 6), st.sampled_from([1, 4, 8]))
 def test_global_cuts_take_the_share_of_all_channels_however_many_they_are(
     percent: int, steps: int, round_to: int
@@ -108,7 +109,8 @@ def test_global_cuts_take_the_share_of_all_channels_however_many_they_are(
     in_steps(model, Pruning(sparsity=percent / 100, scope="global", round_to=round_to, max_sparsity=0.9), steps)
     counts = [layers(model)[name] for name in ("0", "2", "4")]
     gone = sum((20, 33, 40)) - sum(counts)
-    assert 0 <= gone - 0.93 * percent < max(round_to, 33 % round_to + round_to)
+    most = sum((20, 33, 40)) - 3 * max(round_to, 4)  # a layer keeps round_to channels, and a tenth of its own
+    assert 0 <= gone - min(0.93 * percent, most) < max(round_to, 33 % round_to + round_to)
     assert all(count % round_to == 0 or count == before for count, before in zip(counts, (20, 33, 40), strict=True))
 
 

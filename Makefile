@@ -34,7 +34,7 @@ lint: setup
 	"$(BIN)/lint-imports"
 
 test: lint
-	"$(BIN)/pytest" -m "not gpu" $(PYTEST_ARGS)
+	"$(BIN)/pytest" -m "not gpu" -n logical --maxprocesses 8 --dist loadfile $(PYTEST_ARGS)
 
 # What a GPU machine finds is kept: a JUnit file, and docs/measurements/<gpu>.md that also says what did not run.
 # $(call gpu-tests,PYTHON,MARKERS,COMMAND): the exit code is pytest's.

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,8 +116,7 @@ def _train(model: nn.Module, training: Split) -> float:
     from harness.progress import Silent
     from harness.training.loop import train
 
-    recipe = replace(_ours(), epsilon=EPSILON)
-    return train(model, training, recipe, seed=_SEED, progress=Silent(), title="our fine-tuning").gradient_passes
+    return train(model, training, _ours(), seed=_SEED, progress=Silent(), title="our fine-tuning").gradient_passes
 
 
 def _reference(model: nn.Module, training: Split) -> float:

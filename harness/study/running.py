@@ -16,6 +16,7 @@ from harness.study.cell import Cell
 from harness.study.features import are_current, keep_features
 from harness.study.folder import StudyFolder
 from harness.study.plan import Plan, Values, base_values, cell_values, strong_values
+from harness.study.shared import take_over
 from harness.workflow.artifact import Artifact
 from harness.workflow.context import Context
 from harness.workflow.journey import Journey
@@ -121,6 +122,7 @@ class Study:
     def _outcome(self, cell: Cell, values: Values, base: Artifact) -> Mapping[str, Any]:
         folder = self.folder.cell(cell.name)
         with self._opened(folder, values) as (context, journey):
+            take_over(self.folder, cell, self.plan.grid())
             final = journey.made_of("finetune")
             model = outcome.of_model(base, final, folder)
             self._keep_features(cell, context, final)

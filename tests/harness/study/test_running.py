@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -133,6 +134,21 @@ def test_the_base_is_trained_once_for_all_cells(ran: Ran) -> None:
     assert [path.name for path in (ran.folder / "bases").iterdir()] == ["robust-seed0"]
     log = (ran.folder / "bases/robust-seed0/log.txt").read_text()
     assert log.count("checkpoints/base made") == 1
+
+
+def test_widths_that_a_float_model_is_quantized_to_share_it(ran: Ran, tmp_path: Path) -> None:
+    shutil.copytree(ran.cwd, tmp_path / "copy")
+    wider = {**STUDY, "cells": [{"base": ["robust"], "bits": [4, 2], "quantization": ["post-training"]}]}
+    (tmp_path / "copy/mine.toml").write_text(tomli_w.dumps(wider), encoding="utf-8")
+    ended = study(tmp_path / "copy", "mine.toml")
+    assert ended.returncode == 0, ended.stderr
+    cells = tmp_path / "copy/studies/mine/cells"
+    log = (cells / TWIN.replace("int4", "int2") / "log.txt").read_text()
+    assert "checkpoints/finetuned is up to date" in log
+    assert "checkpoints/finetuned made" not in log
+    assert "checkpoints/final made" in log
+    accuracies = {cell.id: cell.evaluations[0].clean.value for cell in read_study(cells.parent / "study.json").cells}
+    assert len(set(accuracies.values())) == 2, "two bits are no four"
 
 
 def test_finished_cells_are_not_made_again_and_failed_ones_are_tried(ran: Ran) -> None:

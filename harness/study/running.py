@@ -62,11 +62,11 @@ class Study:
 
         Of a finished cell, latencies that are not valid are measured again, once a run.
         """
-        failures = [self._failure(cell, f"{place} of {len(cells)}") for place, cell in enumerate(cells, start=1)]
+        failures = [self._tried(cell, f"{place} of {len(cells)}") for place, cell in enumerate(cells, start=1)]
         return [failure for failure in failures if failure is not None]
 
-    def _failure(self, cell: Cell, place: str) -> str | None:
-        """Make what a cell lacks; return why that failed, None where it did not."""
+    def _tried(self, cell: Cell, place: str) -> str | None:
+        """Make what a cell lacks, whatever happens; return why that failed, None where it did not."""
         origin: dict[str, Any] = {
             made_from.SETTINGS: made_from.settings(self.plan, cell),
             made_from.BASE: None,
@@ -99,7 +99,7 @@ class Study:
         values = cell_values(self.plan, cell, base.folder / WEIGHTS)
         if known is None or known.get("doubts"):
             self.say(f"{cell.name} ({place})" + (": its latencies are measured again" if known else ""))
-            found = self._outcome(cell, values, base)
+            found = self._made(cell, values, base)
             self._keep(cell, {"state": FINISHED, "made_from": origin, "reason": None, **found})
         elif cell.name in self.plan.features and not are_current(self.folder.cell(cell.name), None):
             self.say(f"{cell.name} ({place}): its features")
@@ -119,7 +119,8 @@ class Study:
             raise found
         return found
 
-    def _outcome(self, cell: Cell, values: Values, base: Artifact) -> Mapping[str, Any]:
+    def _made(self, cell: Cell, values: Values, base: Artifact) -> Mapping[str, Any]:
+        """Train, build, measure and attack a cell; return what its card says of it."""
         folder = self.folder.cell(cell.name)
         with self._opened(folder, values) as (context, journey):
             take_over(self.folder, cell, self.plan.grid())

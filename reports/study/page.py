@@ -11,7 +11,7 @@ from typing import get_args
 from contracts.files import write_text
 from reports.address import Address, unit_suffix
 from reports.charts import Figure
-from reports.html import embeddable_json, page_environment
+from reports.page import embeddable_json, page_environment, plotly_script
 from reports.study.document import Compression, Finetune, StudyDocument, known_addresses
 from reports.study.features import read_features
 from reports.study.figures import Panel, feature_panel, level_panels, one_question, pareto_figure
@@ -72,8 +72,6 @@ def write_study_page(study: StudyDocument, folder: Path, path: Path) -> None:
     Raises:
         InputError: the t-SNE points that the document names are missing or damaged.
     """
-    from plotly.offline import get_plotlyjs
-
     charts: dict[str, Figure] = {}
     table = rows(study.cells)
     blocks = [*_level_blocks(study, table, charts), *_feature_blocks(study, folder, charts)]
@@ -96,8 +94,7 @@ def write_study_page(study: StudyDocument, folder: Path, path: Path) -> None:
         doubted=doubts_told(study.cells),
         charts=embeddable_json(charts),
         downloads=embeddable_json({"study.json": study.to_json(), "study.csv": csv_text(table)}),
-        # A closing tag inside the library would end its element early; in JavaScript the backslash means nothing.
-        plotly=get_plotlyjs().replace("</script", "<\\/script"),
+        plotly=plotly_script(),
     )
     write_text(path, page)
 

@@ -126,13 +126,19 @@ def _subject(context: Context, fragments: Fragments) -> Mapping[str, Any]:
         "backend": engine["backend"],
         "backend_version": engine["backend_version"],
         "precision": engine["precision"],
-        "sparsity": experiment.sparsity if experiment.model.onnx is None else 0.0,
+        "sparsity": channel_ratio(fragments.lineage),
         "seed": experiment.seed,
         "parameters": fragments.final.info("parameters") if fragments.final else None,
         "macs": fragments.final.info("macs") if fragments.final else None,
         "classes": engine["classes"],
         "input_shape": engine["input_shape"],
     }
+
+
+def channel_ratio(lineage: Sequence[Artifact]) -> float:
+    """Return the share of channels that went, whatever quantity the sparsity that was asked for is a share of."""
+    pruned = (artifact for artifact in lineage if "channel_ratio" in artifact.manifest["info"])
+    return next((float(artifact.info("channel_ratio")) for artifact in pruned), 0.0)
 
 
 def _clean_signs(decided: Artifact | None) -> list[str]:

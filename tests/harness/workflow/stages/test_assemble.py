@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.workflow.artifact import Artifact
-from harness.workflow.stages.assemble import training_signs
+from harness.workflow.stages.assemble import channel_ratio, training_signs
 
 pytestmark = pytest.mark.core
 
@@ -25,3 +25,9 @@ def test_what_any_training_warned_of_is_in_the_result_once_and_in_order() -> Non
         made("checkpoint"),
     ]
     assert training_signs(lineage) == ["training: collapsed", "fine-tuning after cut 1: collapsed"]
+
+
+def test_sparsity_is_the_share_of_channels_that_went_whatever_was_asked_for() -> None:
+    pruned = Artifact(Path("anywhere"), {"kind": "checkpoint", "info": {"sparsity": 0.5, "channel_ratio": 0.31}})
+    assert channel_ratio([made("checkpoint"), pruned, made("onnx")]) == 0.31
+    assert channel_ratio([made("checkpoint"), made("onnx")]) == 0.0

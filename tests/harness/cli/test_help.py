@@ -10,8 +10,8 @@ from click.testing import CliRunner
 pytest.importorskip("torch")
 
 from engines import registry as engines
-from harness.attacks import registry as attacks
 from harness.__main__ import harness
+from harness.attacks import registry as attacks
 from harness.robustness.arms import ARMS
 from harness.study.plan import built_in
 

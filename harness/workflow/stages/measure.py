@@ -20,10 +20,13 @@ LATENCIES = "latencies.npz"
 
 def task(context: Context, engine: Task, device: str) -> Task:
     """Return how an engine's measurement is made."""
-    settings = {"measure": context.experiment.measure.model_dump(mode="json"), "device": device}
+    measure = context.experiment.measure
+    settings = {"measure": measure.model_dump(mode="json"), "device": device}
+    # A setting that a later harness adds must not give yesterday's measurements another name.
+    told = sha256_json([measure.model_dump(mode="json", exclude_defaults=True), device])
     return Task(
         stage=NAME,
-        path=f"{FOLDER}/{device}/measurement-{Path(engine.path).name}-{sha256_json(settings)[:8]}",
+        path=f"{FOLDER}/{device}/measurement-{Path(engine.path).name}-{told[:8]}",
         kind=MEASUREMENT,
         settings=settings,
         make=lambda folder, parents: _make(context, folder, parents),

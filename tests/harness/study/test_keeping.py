@@ -46,7 +46,7 @@ class Planted(Study):
         (self.folder.base(name, seed) / WEIGHTS).write_bytes(self.base_weights)
         return Artifact(self.folder.base(name, seed), {"info": {}})
 
-    def _outcome(self, cell: Cell, *_: Any) -> dict[str, Any]:
+    def _made(self, cell: Cell, *_: Any) -> dict[str, Any]:
         self.made.append(cell.name)
         return self.found()
 

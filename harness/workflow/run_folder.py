@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -11,6 +12,8 @@ from contracts.errors import InputError
 
 LOG = "log.txt"
 _LOCK = ".lock"
+PATIENCE_S = 1.0
+"""How long a held folder is waited for: a process that was forked holds what its parent let go until it is a program."""
 
 
 @contextmanager
@@ -30,12 +33,17 @@ def locked(folder: Path) -> Iterator[None]:
             f"the run folder {folder} cannot be written ({error.strerror}): choose one with --workspace"
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                f"another harness is at work in {folder}: wait for it or choose another --workspace"
-            ) from error
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise InputError(
+                        f"another harness is at work in {folder}: wait for it or choose another --workspace"
+                    ) from error
+                time.sleep(PATIENCE_S / 20)
         yield
 
 

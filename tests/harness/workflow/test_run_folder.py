@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,15 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot be written .*--workspace"), locked(tmp_path / "file" / "below"):
         pass
+
+
+def test_what_a_forked_process_holds_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """It has its parent's open files until it becomes another program, or ends."""
+    with locked(tmp_path):
+        child = os.fork()
+        if child == 0:
+            time.sleep(0.3)
+            os._exit(0)
+    with locked(tmp_path):
+        pass
+    os.waitpid(child, 0)

@@ -13,7 +13,7 @@ from contracts.errors import InputError
 LOG = "log.txt"
 _LOCK = ".lock"
 PATIENCE_S = 1.0
-"""How long a held folder is waited for: a process that was forked holds what its parent let go until it is a program."""
+"""How long a held folder is waited for: a forked process holds what its parent let go until it is another program."""
 
 
 @contextmanager

@@ -37,24 +37,27 @@ def of_model(base: Artifact, final: Artifact, folder: Path) -> dict[str, Any]:
     }
 
 
-def of_twin(cell: Cell, judged: Artifact) -> dict[str, Any]:
-    """Return the outcome of a cell whose number format no engine has: what the twin decides."""
-    (stage,) = judged.info("stages")
-    settings = judged.manifest["settings"]
-    evaluation = {
-        "protocol": PAPER,
-        **{name: settings[name] for name in ("attack", "norm", "epsilon")},
-        "on": "twin",
-        "target": f"twin-{cell.number_format}",
-        "clean": stage["clean"],
-        "robust": stage["robust"],
-        "result": None,
-    }
-    quantities = {
-        "accuracy.clean": stage["clean"]["value"],
-        _robust(evaluation): stage["robust"]["value"],
-    }
-    return {"evaluations": [evaluation], "result": None, "quantities": quantities}
+def of_twin(cell: Cell, judged: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Return the outcome of a cell whose number format no engine has: what the twin decides, by protocol."""
+    evaluations = []
+    for protocol, artifact in judged.items():
+        (stage,) = artifact.info("stages")
+        settings = artifact.manifest["settings"]
+        evaluations.append(
+            {
+                "protocol": protocol,
+                **{name: settings[name] for name in ("attack", "norm", "epsilon")},
+                "on": "twin",
+                "target": f"twin-{cell.number_format}",
+                "clean": stage["clean"],
+                "robust": stage["robust"],
+                "result": None,
+            }
+        )
+    quantities = {"accuracy.clean": evaluations[0]["clean"]["value"]}
+    for evaluation in evaluations:
+        quantities.setdefault(_robust(evaluation), evaluation["robust"]["value"])
+    return {"evaluations": evaluations, "result": None, "quantities": quantities}
 
 
 def of_engine(results: Mapping[str, Path], folder: StudyFolder) -> dict[str, Any]:

@@ -127,13 +127,18 @@ class Study:
             final = journey.made_of("finetune")
             model = outcome.of_model(base, final, folder)
             self._keep_features(cell, context, final)
-            if not cell.on_engine:
-                return outcome.joined(model, outcome.of_twin(cell, journey.judged_twin()))
-            results = {outcome.PAPER: _measured(journey)}
+            if cell.on_engine:
+                results = {outcome.PAPER: _measured(journey)}
+            else:
+                judged = {outcome.PAPER: journey.judged_twin()}
         if cell.strong:
             with self._opened(folder, values, strong_values(self.plan, values)) as (_, journey):
-                (results[outcome.STRONG],) = journey.results(["eval"])
-        return outcome.joined(model, outcome.of_engine(results, self.folder))
+                if cell.on_engine:
+                    (results[outcome.STRONG],) = journey.results(["eval"])
+                else:
+                    judged[outcome.STRONG] = journey.judged_twin()
+        found = outcome.of_engine(results, self.folder) if cell.on_engine else outcome.of_twin(cell, judged)
+        return outcome.joined(model, found)
 
     def _keep_features(self, cell: Cell, context: Context, final: Artifact) -> None:
         folder = self.folder.cell(cell.name)

@@ -180,7 +180,7 @@ class Journey:
         return folders
 
     def judged_twin(self) -> Artifact:
-        """Return what the twin itself decides, clean and under the first attack that follows gradients.
+        """Return what the twin itself decides, clean and under all attacks.
 
         Raises:
             InputError: the model is a given graph, which has no gradients.

@@ -1,4 +1,4 @@
-"""The one attack that models are compared by before there is an engine: for calibration, sensitivity, attribution."""
+"""The attacks that models are judged by themselves: one for calibration, sensitivity, attribution; all for twins."""
 
 from __future__ import annotations
 
@@ -94,10 +94,54 @@ class JudgingAttack:
         return half_type(self.gradients, torch.device("cpu"))
 
 
+@dataclass(frozen=True)
+class Together:
+    """Attacks that count together: each is made on the images that the ones before it left standing.
+
+    Attributes:
+        name: of the set, or of its members.
+        members: of one norm, epsilon and seed, in their order.
+    """
+
+    name: str
+    members: tuple[JudgingAttack, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the outcome, as JSON values; of one attack, its own."""
+        if len(self.members) == 1:
+            return self.members[0].settings
+        each = {member.attack.name: member.settings["hyper_parameters"] for member in self.members}
+        return {**self.members[0].settings, "attack": self.name, "hyper_parameters": each}
+
+    def __call__(self, model: nn.Module, images: Array, labels: Array, image_ids: Array) -> Array:
+        """Return a model's adversarial images: the first that fools it, else the last attack's."""
+        from harness.robustness.decisions import decisions_of, model_scores
+
+        found: Array = images.copy()
+        standing = np.arange(len(images))
+        for member in self.members:
+            attacked = member(model, images[standing], labels[standing], image_ids[standing])
+            found[standing] = attacked
+            standing = standing[decisions_of(model_scores(model), attacked, lambda _: None) == labels[standing]]
+            if not len(standing):
+                break
+        return found
+
+
+def judging_attacks(experiment: Experiment, epsilon: float) -> Together:
+    """Return every attack of the experiment, which follows the model's gradients or asks it, as its kind is."""
+    members = tuple(_judging(experiment, name, epsilon) for name in expanded(experiment.eval.attack))
+    return Together("+".join(experiment.eval.attack), members)
+
+
 def judging_attack(experiment: Experiment, epsilon: float | None = None) -> JudgingAttack:
     """Return the first attack of the experiment that follows gradients, or its first one, at its first epsilon."""
     names = expanded(experiment.eval.attack)
     name = next((each for each in names if needs_gradient(each)), names[0])
-    made = attack(name, experiment.attack.get(name, {}))
-    asked = experiment.eval
-    return JudgingAttack(made, asked.norm, epsilon or asked.epsilon[0], experiment.seed, asked.gradients)
+    return _judging(experiment, name, epsilon or experiment.eval.epsilon[0])
+
+
+def _judging(experiment: Experiment, name: str, epsilon: float) -> JudgingAttack:
+    made, asked = attack(name, experiment.attack.get(name, {})), experiment.eval
+    return JudgingAttack(made, asked.norm, epsilon, experiment.seed, asked.gradients)

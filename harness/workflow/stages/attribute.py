@@ -13,7 +13,7 @@ from harness.workflow import saved_models
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
 from harness.workflow.fragments import FOLDER
-from harness.workflow.judging_attack import judging_attack
+from harness.workflow.judging_attack import Together, judging_attack, judging_attacks
 from harness.workflow.stages.clean import NAME, evaluated
 
 if TYPE_CHECKING:
@@ -38,16 +38,19 @@ def task(context: Context, base: Task, pruned: Task, final: Task, epsilon: float
         yield FLOAT, twin.quantize(False)
         yield TWIN, twin.quantize(True)
 
-    return _task(context, "attribution", KIND, (*checkpoints, final), models, epsilon, device)
+    one = judging_attack(context.experiment, epsilon)
+    attack = Together(one.attack.name, (one,))
+    return _task(context, "attribution", KIND, (*checkpoints, final), models, attack, device)
 
 
 def twin_task(context: Context, final: Task, epsilon: float, device: str) -> Task:
-    """Return how the twin alone is judged: of widths that no engine computes in there is nothing else."""
+    """Return how the twin alone is judged, by all attacks: no engine computes in such a width."""
 
     def models(parents: tuple[Artifact, ...]) -> Models:
         yield TWIN, saved_models.load_twin(context, parents[0])
 
-    return _task(context, "twin", "accuracy of the twin", (final,), models, epsilon, device)
+    attacks = judging_attacks(context.experiment, epsilon)
+    return _task(context, "twin", "accuracy of the twin", (final,), models, attacks, device)
 
 
 def _task(
@@ -56,30 +59,29 @@ def _task(
     kind: str,
     parents: tuple[Task, ...],
     models: Callable[[tuple[Artifact, ...]], Models],
-    epsilon: float,
+    attack: Together,
     device: str,
 ) -> Task:
-    attack = judging_attack(context.experiment, epsilon)
-    samples = context.experiment.eval.samples
+    samples, given = context.experiment.eval.samples, attack.settings
     return Task(
         stage=NAME,
-        path=f"{FOLDER}/{device}/{name}-{attack.attack.name}-{attack.norm}-{epsilon:g}-{samples or 'all'}",
+        path=f"{FOLDER}/{device}/{name}-{attack.name}-{given['norm']}-{given['epsilon']:g}-{samples or 'all'}",
         kind=kind,
-        settings={"samples": samples, "seed": attack.seed, "device": device, **attack.settings},
-        make=lambda folder, made: _make(context, folder, models(made), epsilon),
+        settings={"samples": samples, "seed": context.experiment.seed, "device": device, **given},
+        make=lambda folder, made: _make(context, folder, models(made), attack),
         parents=parents,
         inputs=(context.data_input,),
     )
 
 
-def _make(context: Context, folder: Path, models: Models, epsilon: float) -> Made:
+def _make(context: Context, folder: Path, models: Models, attack: Together) -> Made:
     from harness.robustness.model_accuracy import clean_and_robust
 
-    attack, split = judging_attack(context.experiment, epsilon), evaluated(context)
+    split, epsilon = evaluated(context), attack.settings["epsilon"]
     stages = []
     for stage, model in models:
-        with context.progress.bar(f"{attack.attack.name} {epsilon:g} on {stage} itself", len(split)) as advance:
+        with context.progress.bar(f"{attack.name} {epsilon:g} on {stage} itself", len(split)) as advance:
             right, robust = clean_and_robust(model.requires_grad_(False), split, attack, advance)
         stages.append({"stage": stage, "clean": asdict(share(right)), "robust": asdict(share(robust))})
     write_json(folder / STAGES, stages)
-    return {"attack": attack.attack.name, "stages": stages}
+    return {"attack": attack.name, "stages": stages}

@@ -22,7 +22,7 @@ EXPERIMENT = {
     "data": {"name": "digits"},
     "model": {"name": "digits-cnn"},
     "eval": {"epsilon": 0.1, "samples": 40, "arms": ["loop"]},
-    "attack": {"pgd": {"steps": 3, "random_start": False}},
+    "attack": {"pgd": {"steps": 3, "random_start": False}, "square": {"queries": 20}},
     "measure": {"batch": [1]},
 }
 STUDY: dict[str, Any] = {
@@ -30,11 +30,11 @@ STUDY: dict[str, Any] = {
     "strong_samples": 10,
     "bases": {"robust": {"method": "n-fgsm", "epochs": 2, "learning_rate": 0.05}},
     "finetunes": {"adversarial": {"method": "n-fgsm", "epochs": 1, "learning_rate": 0.05}},
-    "strong": {"eval": {"attack": ["pgd"], "arms": ["transfer", "noise"]}},
+    "strong": {"eval": {"attack": ["pgd", "square"], "arms": ["transfer", "noise", "query"]}},
     "specials": [{"sparsity_from": 0.9, "settings": {"prune": {"ignore": ["no.such.module"]}}}],
     "cells": [
         {"base": ["robust"], "bits": [8], "quantization": ["quantization-aware"], "strong_seeds": [0]},
-        {"base": ["robust"], "bits": [4], "quantization": ["post-training"]},
+        {"base": ["robust"], "bits": [4], "quantization": ["post-training"], "strong_seeds": [0]},
         {"base": ["robust"], "sparsity": [0.9]},
     ],
 }
@@ -122,10 +122,14 @@ def test_an_engine_s_numbers_are_those_of_its_result_documents(ran: Ran) -> None
 
 def test_a_format_that_no_engine_has_is_judged_on_the_twin_and_says_so(ran: Ran) -> None:
     (cell,) = (cell for cell in ran.document.cells if cell.id == TWIN)
-    (evaluation,) = cell.evaluations
-    assert (evaluation.on, evaluation.target, evaluation.result) == ("twin", "twin-int4", None)
-    assert evaluation.clean.n == 40
-    assert evaluation.robust.value <= evaluation.clean.value
+    paper, strong = cell.evaluations
+    for evaluation in (paper, strong):
+        assert (evaluation.on, evaluation.target, evaluation.result) == ("twin", "twin-int4", None)
+        assert evaluation.robust.value <= evaluation.clean.value
+    assert [(each.protocol, each.attack, each.clean.n) for each in (paper, strong)] == [
+        ("paper", "pgd", 40),
+        ("strong", "pgd+square", 10),
+    ]
     assert "memory.engine_bytes" not in cell.quantities
     assert cell.finetune_passes is not None, "it was fine-tuned before it was quantized"
 
@@ -190,7 +194,7 @@ def test_the_table_the_csv_and_the_page_are_written(ran: Ran) -> None:
     assert "digits" in ran.ended.stdout
     header, *lines = (ran.folder / "study.csv").read_text().splitlines()
     assert "robust_mean" in header
-    assert len(lines) == 3
+    assert len(lines) == 4  # two cells under two protocols
     assert "<html" in (ran.folder / "study.html").read_text()
 
 

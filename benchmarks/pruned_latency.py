@@ -100,14 +100,12 @@ def _engine(model: nn.Module, precision: Precision, folder: Path) -> Path:
 
 def _times_ms(engine: Path) -> npt.NDArray[np.float64]:
     """Measure one window; return every query's time."""
-    from harness.measurement.client import measure_engine
+    from harness.devices.cpu import usable_cores
+    from harness.measurement.client import Request, measure_engine
     from harness.progress import Silent
-    from harness.workflow.stages.measure import cores
 
     with tempfile.TemporaryDirectory() as scratch:
-        measured = measure_engine(
-            engine, batches=(BATCH,), profile="quick", threads=cores(), scratch=Path(scratch), progress=Silent()
-        )
+        measured = measure_engine(Request(engine, (BATCH,), "quick", len(usable_cores())), Path(scratch), Silent())
     if measured.failures:
         raise SystemExit(f"{engine.name} could not be measured: {measured.failures[0].reason}")
     return measured.times_ms[BATCH]

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from contracts.errors import InputError
 from contracts.files import read_json
 from reports.engine_parts import Checks, Layers, Precision, Quantization
-from reports.measured_parts import DeviceState, Energy, Latency, Memory
+from reports.measured_parts import Against, DeviceState, Energy, Latency, Memory
 from reports.part import Count, Fraction, Part
 from reports.robustness_parts import Rate, Robustness
 
@@ -124,6 +124,7 @@ class ResultDocument(Part):
     robustness_reason: str | None = None
     latency: tuple[Latency, ...]
     latency_reason: str | None = None
+    against: tuple[Against, ...] = ()
     memory: Memory
     energy: Energy
     device: DeviceState

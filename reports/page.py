@@ -16,6 +16,7 @@ from reports.robustness_wording import (
     stage_rows,
 )
 from reports.wording import (
+    against_told,
     attack_name,
     checks_told,
     factor,
@@ -72,6 +73,7 @@ def page_environment() -> Environment:
     environment.filters.update(forms=forms, layers_told=layers_told, checks_told=checks_told, spans_told=spans_told)
     environment.filters.update(cautions=cautions, minimal_norm_told=minimal_norm_told, ran_told=ran_told, factor=factor)
     environment.filters.update(repeatability_told=repeatability_told, sanity_told=sanity_told, source_told=source_told)
+    environment.filters.update(against_told=against_told)
     environment.filters.update(stage_rows=stage_rows, is_doubtful=is_doubtful)
     return environment
 

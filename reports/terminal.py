@@ -14,6 +14,7 @@ from reports.terminal_lines import rated, table, text, warnings
 from reports.terminal_robustness import curve, robustness
 from reports.wording import (
     NULL,
+    against_told,
     attack_name,
     checks_told,
     engine_names,
@@ -80,7 +81,8 @@ def _parts(document: ResultDocument) -> Iterator[tuple[str, list[RenderableType]
         yield "Checks", [text(sentence) for sentence in checks_told(document.checks)]
     yield "Accuracy", list(_accuracy(document.accuracy))
     yield "Robust", list(_robust(document)) or [_absent(document.robustness_reason)]
-    yield "Latency", list(_latency(document.latency)) or [_absent(document.latency_reason)]
+    beside = [text(against_told(entry)) for entry in document.against]
+    yield "Latency", [*(list(_latency(document.latency)) or [_absent(document.latency_reason)]), *beside]
     yield "Memory", list(_memory(document.memory))
     yield "Energy", list(_energy(document.energy))
     yield "Device", list(_device(document.device_id, document.device))
@@ -147,15 +149,14 @@ def _robust(document: ResultDocument) -> Iterator[RenderableType]:
 def _latency(entries: Sequence[Latency]) -> Iterator[RenderableType]:
     if not entries:
         return
-    rows = table("batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "queries", "threads", "valid")
+    rows = table("batch", "p50 ms", "p90 ms", "p99 ms", "at most", "images/s", "queries", "valid")
     for entry in entries:
-        times = (significant(value) for value in (entry.p50_ms, entry.p90_ms, entry.p99_ms))
+        times = (significant(value) for value in (entry.p50_ms, entry.p90_ms, entry.p99_ms, entry.p99_bound_ms))
         rows.add_row(
             str(entry.batch),
             *times,
             significant(entry.throughput_per_s),
             f"{entry.n:,}",
-            str(entry.threads),
             "yes" if entry.valid else "no",
         )
     yield rows
@@ -164,6 +165,8 @@ def _latency(entries: Sequence[Latency]) -> Iterator[RenderableType]:
             yield text(f"batch {entry.batch}: {spans_told(entry)}")
         label = f"batch {entry.batch}" if entry.valid else f"batch {entry.batch} is not valid"
         yield from warnings(entry.reasons, label)
+        if entry.percentiles_reason:
+            yield text(entry.percentiles_reason, "dim")
 
 
 def _memory(memory: Memory) -> Iterator[RenderableType]:
@@ -179,12 +182,17 @@ def _memory(memory: Memory) -> Iterator[RenderableType]:
 def _energy(energy: Energy) -> Iterator[RenderableType]:
     if energy.joules_per_inference is None:
         yield _absent(energy.reason)
-        return
-    rails = ", ".join(f"{name} {significant(value)} J" for name, value in (energy.rails or {}).items())
-    source = f" by {energy.source}" if energy.source else ""
-    yield text(f"{significant(energy.joules_per_inference)} J an inference{source}{f' ({rails})' if rails else ''}")
-    if energy.reason:
-        yield text(energy.reason, "dim")
+    else:
+        source = f" by {energy.source}" if energy.source else ""
+        watts = [f"{significant(energy.mean_watts)} W"] if energy.mean_watts is not None else []
+        watts += [f"idle {significant(energy.idle_watts)} W"] if energy.idle_watts is not None else []
+        told = f" ({', '.join(watts)})" if watts else ""
+        yield text(f"{significant(energy.joules_per_inference)} J an inference{source}{told}")
+        if energy.reason:
+            yield text(energy.reason, "dim")
+    if energy.rails:
+        rails = ", ".join(f"{name} {significant(value)} J" for name, value in energy.rails.items())
+        yield text(f"{rails}{f': {energy.rail_set}' if energy.rail_set else ''}", "dim")
 
 
 def _device(device_id: str, state: DeviceState) -> Iterator[RenderableType]:

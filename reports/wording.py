@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from reports.document import ResultDocument
 from reports.engine_parts import Checks, Layers, Precision, Quantization, TensorForm
-from reports.measured_parts import Latency
+from reports.measured_parts import Against, Latency
 from reports.robustness_parts import Rate, Robustness
 
 NULL = "-"
@@ -97,6 +97,20 @@ def spans_told(entry: Latency) -> str:
         f"{significant(spans.d2h_ms)}, enqueue {significant(spans.enqueue_ms)} ms (medians of single queries)"
     )
     return f"{told}; the window ran CUDA graphs" if entry.cuda_graph else told
+
+
+def against_told(entry: Against) -> str:
+    """Return what a comparison says, as `batch 1: 1.9 times as fast as openvino fp32 (1.85 to 1.95), 40 pairs`."""
+    other = f"{entry.backend} {entry.precision}"
+    left = f", {entry.left_out} left out for busy neighbours" if entry.left_out else ""
+    pairs = f"{entry.pairs} pairs of windows{left}"
+    if entry.verdict == "inconclusive" or entry.ratio is None:
+        return f"batch {entry.batch}: neither faster nor slower than {other} for sure: {entry.reason} ({pairs})"
+    low, high = entry.ratio.ci99
+    return (
+        f"batch {entry.batch}: {entry.verdict} than {other}, {significant(entry.ratio.value)} of its time, 99 % "
+        f"interval {significant(low)} to {significant(high)} ({pairs})"
+    )
 
 
 def quantized_how(quantization: Quantization) -> str:

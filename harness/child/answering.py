@@ -1,7 +1,8 @@
-"""The side of a child process: one JSON request on its standard input, events in JSON lines on its standard output.
+"""The side of a child process: JSON requests on its standard input, events in JSON lines on its standard output.
 
-Any number of `{"event": "progress", "fraction": …}`, then one `{"event": "result", "result": …}` or one
-`{"event": "failed", "reason": …, "exit_code": …}`, whose exit code is a user's error's or null.
+To every request any number of `{"event": "progress", "fraction": …}`, then one `{"event": "result", "result": …}` or
+one `{"event": "failed", "reason": …, "exit_code": …}`, whose exit code is a user's error's or null. After a failure the
+child ends, as it does when its input does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from contracts.errors import HarnessError
@@ -20,23 +23,33 @@ Work = Callable[[Mapping[str, Any], Report], Any]
 
 
 def answer(work: Work) -> NoReturn:
-    """Answer the request on standard input and end the process; it dies with its parent."""
+    """Answer the requests on standard input and end the process; it dies with its parent."""
     answers = _take_standard_output()
     _die_with_parent()
-    try:
-        request = json.loads(sys.stdin.readline())
-        if os.getppid() != request.pop("parent"):  # it died before we asked to be told
-            os._exit(1)
-        event = {"event": "result", "result": work(request, _progress_to(answers))}
-    except HarnessError as error:
-        event = {"event": "failed", "reason": str(error), "exit_code": error.exit_code}
-    except Exception as error:  # a runtime's own: the harness must learn of it in a sentence, the log has the rest
-        import traceback
+    _die_before_parent()
+    parent: int | None = None
+    while True:
+        line = sys.stdin.readline()
+        if not line and parent is not None:
+            break
+        try:
+            request = json.loads(line)
+            if parent is None:
+                parent = request.pop("parent")
+                if os.getppid() != parent:  # it died before we asked to be told
+                    os._exit(1)
+            event = {"event": "result", "result": work(request, _progress_to(answers))}
+        except HarnessError as error:
+            event = {"event": "failed", "reason": str(error), "exit_code": error.exit_code}
+        except Exception as error:  # a runtime's own: the harness must learn of it in a sentence, the log has the rest
+            import traceback
 
-        traceback.print_exc()
-        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        event = {"event": "failed", "reason": reason, "exit_code": None}
-    print(json.dumps(event), file=answers, flush=True)
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+            event = {"event": "failed", "reason": reason, "exit_code": None}
+        print(json.dumps(event), file=answers, flush=True)
+        if event["event"] == "failed":
+            break
     sys.stderr.flush()
     # Runtimes' own threads can crash or hang an orderly shutdown, and the answer is out: leave at once.
     os._exit(0)
@@ -65,3 +78,9 @@ def _die_with_parent() -> None:
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+
+
+def _die_before_parent() -> None:
+    """Where memory runs out, let the kernel take this process and not the harness, which has to tell of it."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     default=Path("/"),
     help="Read the system's files (/proc, /sys, /etc, …) below this folder: a recorded tree in its place.",
 )
-def doctor(backend: str | None, precision: str | None, as_json: bool, root: Path) -> None:
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write what is read of this machine into a new folder, for a bug report: no serial number, no name.",
+)
+def doctor(backend: str | None, precision: str | None, as_json: bool, root: Path, record: Path | None) -> None:
     """Say what this machine can build and run, what is missing, and the command that installs it."""
     if precision is not None and backend is None:
         raise click.UsageError("--precision is one of a backend: name that too, with --backend.")
@@ -32,6 +37,12 @@ def doctor(backend: str | None, precision: str | None, as_json: bool, root: Path
     from harness.workflow.diagnosis.readings import read
 
     check_names(backend, precision)  # a wrong name is told before anything is asked
+    if record is not None:
+        from harness.devices import recording
+        from harness.devices.machine import Machine
+
+        written = recording.record(Machine(root), record)
+        click.echo(f"{written} files in {record}; 'harness doctor --root {record}' reads them", err=True)
     diagnosis = diagnose(read(root))
     with reader_may_leave():
         _show(diagnosis, as_json)

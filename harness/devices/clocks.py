@@ -40,12 +40,12 @@ class Clock:
 
 def cpu_clock(root: Path = SYSTEM_ROOT) -> Clock:
     """Return the usable cores' clock: the mean now, and the widest limits of any core."""
-    cores = [root / f"sys/devices/system/cpu/cpu{core}/cpufreq" for core in usable_cores(root)]
+    folders = [root / f"sys/devices/system/cpu/cpu{core}/cpufreq" for core in usable_cores(root)]
     return Clock(
         now_mhz=frequency_mhz(root),
-        lowest_mhz=_mhz(min(_numbers(cores, "scaling_min_freq"), default=None), per_mhz=1e3),
-        highest_mhz=_mhz(max(_numbers(cores, "scaling_max_freq"), default=None), per_mhz=1e3),
-        possible_mhz=_mhz(max(_numbers(cores, "cpuinfo_max_freq"), default=None), per_mhz=1e3),
+        lowest_mhz=_mhz(min(_numbers(folders, "scaling_min_freq"), default=None), per_mhz=1e3),
+        highest_mhz=_mhz(max(_numbers(folders, "scaling_max_freq"), default=None), per_mhz=1e3),
+        possible_mhz=_mhz(max(_numbers(folders, "cpuinfo_max_freq"), default=None), per_mhz=1e3),
     )
 
 

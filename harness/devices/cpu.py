@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +64,21 @@ def supports_bf16(root: Path = SYSTEM_ROOT) -> bool:
     return not cpu_flags(root).isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def frequency_mhz(root: Path = SYSTEM_ROOT) -> float | None:
-    """Return the mean clock of the usable cores: cpufreq's, else that in cpuinfo, else None."""
-    cores = usable_cores(root)
-    khz = [read_number(_cpufreq(root, core) / "scaling_cur_freq") for core in cores]
+def frequencies_mhz(root: Path = SYSTEM_ROOT, cores: Collection[int] = ()) -> list[float]:
+    """Return the clock of some cores now: cpufreq's, else that of all cores in cpuinfo; nothing where neither tells.
+
+    Args:
+        root: of the machine.
+        cores: their numbers; empty takes all usable ones.
+    """
+    khz = [read_number(_cpufreq(root, core) / "scaling_cur_freq") for core in cores or usable_cores(root)]
     mhz = [value / 1000 for value in khz if value is not None]
-    if not mhz:
-        mhz = [float(value) for name, value in _cpuinfo(root) if name == "cpu MHz"]
+    return mhz or [float(value) for name, value in _cpuinfo(root) if name == "cpu MHz"]
+
+
+def frequency_mhz(root: Path = SYSTEM_ROOT) -> float | None:
+    """Return the mean clock of the usable cores now, or None."""
+    mhz = frequencies_mhz(root)
     return round(sum(mhz) / len(mhz), 1) if mhz else None
 
 
@@ -94,9 +103,41 @@ def swap_used_bytes(root: Path = SYSTEM_ROOT) -> int | None:
     return (total - free) * 1024
 
 
-def cpu_times_s(root: Path = SYSTEM_ROOT) -> tuple[float, float, float] | None:
-    """Return (total, busy, stolen) seconds of the usable cores since boot, or None where the kernel does not count."""
-    wanted = {f"cpu{core}" for core in usable_cores(root)}
+def swapped_in_pages(root: Path = SYSTEM_ROOT) -> int | None:
+    """Return how many pages came back from swap since boot, or None."""
+    counted = dict(read_fields(root / "proc/vmstat", " "))
+    return int(counted["pswpin"]) if "pswpin" in counted else None
+
+
+def quota_throttled(root: Path = SYSTEM_ROOT) -> int | None:
+    """Return how often this process's control group (version 2) used up its CPU quota, or None where it has none."""
+    group = read_line(root / "proc/self/cgroup") or ""
+    if not group.startswith("0::/"):
+        return None
+    place = root / "sys/fs/cgroup" / group.removeprefix("0::/")
+    if (read_line(place / "cpu.max") or "max").startswith("max"):
+        return None
+    counted = dict(read_fields(place / "cpu.stat", " "))
+    return int(counted["nr_throttled"]) if "nr_throttled" in counted else None
+
+
+def process_cpu_s(pid: int) -> float | None:
+    """Return the CPU seconds that a process of this machine has used, all its threads together; None without it."""
+    text = read_line(SYSTEM_ROOT / f"proc/{pid}/stat")
+    if text is None:
+        return None
+    fields = text.rpartition(")")[2].split()  # its name may hold blanks and brackets
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_times_s(root: Path = SYSTEM_ROOT, cores: Collection[int] = ()) -> tuple[float, float, float] | None:
+    """Return (total, busy, stolen) seconds of some cores since boot, or None where the kernel does not count.
+
+    Args:
+        root: of the machine.
+        cores: their numbers; empty takes all usable ones.
+    """
+    wanted = {f"cpu{core}" for core in cores or usable_cores(root)}
     lines = [line.split() for line in (read_line(root / "proc/stat") or "").splitlines()]
     rows = [[int(word) for word in line[1:9]] for line in lines if line and line[0] in wanted and len(line) > 8]
     if not rows:

@@ -6,13 +6,12 @@ import platform
 import re
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from harness.devices.cpu import cpu_name, usable_cores
 from harness.devices.jetson import board_model, jetpack
+from harness.devices.machine import THIS_MACHINE, Machine
 from harness.devices.nvidia import find_gpu
-from harness.devices.tree import SYSTEM_ROOT, is_recorded
 
 PACKAGES = (
     "edge-robustness-harness",
@@ -67,10 +66,9 @@ class Environment:
         return asdict(self)
 
 
-def environment(root: Path = SYSTEM_ROOT) -> Environment:
-    """Describe this machine, or the one whose files were recorded under `root`; imports no runtime."""
-    simulated = is_recorded(root)
-    gpu = None if simulated else find_gpu()
+def environment(machine: Machine = THIS_MACHINE) -> Environment:
+    """Describe this machine, or the one whose files and answers were recorded; imports no runtime."""
+    root, gpu = machine.root, find_gpu(machine.gpu)
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -81,7 +79,7 @@ def environment(root: Path = SYSTEM_ROOT) -> Environment:
         driver=gpu.driver if gpu else None,
         jetpack=jetpack(root),
         board=board_model(root),
-        simulated=simulated,
+        simulated=machine.is_simulated,
     )
 
 

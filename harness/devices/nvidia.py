@@ -1,17 +1,22 @@
-"""An NVIDIA GPU by NVML: what it is, how hot it is, what holds its clocks down, how much memory is in use.
+"""An NVIDIA GPU by NVML: every question that is asked of it, of the real driver or of recorded answers.
 
-Without a driver every answer is None. NVML on a Jetson names the GPU and answers little else; see `jetson.py`.
+NVML on a Jetson names the GPU and answers little else; see `jetson.py`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-T = TypeVar("T")
+from contracts.errors import InputError
+from contracts.files import read_json
+
+RECORDED = "nvml.json"
+"""What the driver answered, in a recorded tree: a JSON object by the names of `QUESTIONS`."""
 
 THROTTLE_REASONS = {
     0x4: "software power cap",
@@ -21,6 +26,30 @@ THROTTLE_REASONS = {
     0x80: "power brake",
 }
 """NVML's clock-event bits that mean the GPU is held back. An idle GPU (0x1) is not."""
+
+QUESTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "name": lambda nvml, gpu: _text(nvml.nvmlDeviceGetName(gpu)),
+    "driver": lambda nvml, _: _text(nvml.nvmlSystemGetDriverVersion()),
+    "temperature_c": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+    "clock_mhz": lambda nvml, gpu: nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
+    "throttle_bits": lambda nvml, gpu: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu),
+    "power_violation_ns": lambda nvml, gpu: (
+        nvml.nvmlDeviceGetViolationStatus(gpu, nvml.NVML_PERF_POLICY_POWER).violationTime
+    ),
+    "thermal_violation_ns": lambda nvml, gpu: (
+        nvml.nvmlDeviceGetViolationStatus(gpu, nvml.NVML_PERF_POLICY_THERMAL).violationTime
+    ),
+    "used_bytes": lambda nvml, gpu: int(nvml.nvmlDeviceGetMemoryInfo(gpu).used),
+    "processes": lambda nvml, gpu: [
+        [process.pid, process.usedGpuMemory] for process in nvml.nvmlDeviceGetComputeRunningProcesses(gpu)
+    ],
+    "energy_mj": lambda nvml, gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu),
+    "power_mw": lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu),
+}
+"""What is asked, of (pynvml, device handle). An answer is a JSON value. A new question is a line here."""
+
+Ask = Callable[[str], Any]
+"""From the name of a question to its answer; None where there is no GPU, or it does not support the question."""
 
 
 @dataclass(frozen=True)
@@ -46,37 +75,16 @@ class GpuState:
     throttle: str | None
 
 
-def find_gpu() -> Gpu | None:
-    """Return the first visible GPU and its driver, or None without one."""
-    with _device() as device:
-        if device is None:
-            return None
-        nvml, handle = device
-        name, driver = _ask(lambda: nvml.nvmlDeviceGetName(handle)), _ask(nvml.nvmlSystemGetDriverVersion)
-        return Gpu(_text(name) or "NVIDIA GPU", _text(driver) or "unknown")
+def read_gpu(ask: Ask) -> GpuState:
+    """Return the GPU's state; without a GPU every field is None."""
+    bits = ask("throttle_bits")
+    return GpuState(ask("temperature_c"), ask("clock_mhz"), None if bits is None else throttle_names(bits))
 
 
-def read_gpu() -> GpuState:
-    """Return the first visible GPU's state; without a GPU every field is None."""
-    with _device() as device:
-        if device is None:
-            return GpuState(None, None, None)
-        nvml, handle = device
-        bits = _ask(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-        return GpuState(
-            temperature_c=_ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-            clock_mhz=_ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
-            throttle=None if bits is None else throttle_names(bits),
-        )
-
-
-def used_memory_bytes() -> int | None:
-    """Return the first visible GPU's memory in use by everyone, or None without a GPU or an answer."""
-    with _device() as device:
-        if device is None:
-            return None
-        nvml, handle = device
-        return _ask(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).used))
+def find_gpu(ask: Ask) -> Gpu | None:
+    """Return the GPU and its driver, or None without one."""
+    name, driver = ask("name"), ask("driver")
+    return None if name is None and driver is None else Gpu(name or "NVIDIA GPU", driver or "unknown")
 
 
 def throttle_names(bits: int) -> str:
@@ -84,44 +92,48 @@ def throttle_names(bits: int) -> str:
     return ", ".join(name for bit, name in THROTTLE_REASONS.items() if bits & bit) or "none"
 
 
-@contextmanager
-def _device() -> Iterator[tuple[Any, Any] | None]:
-    """Yield (pynvml, handle) of the first visible GPU, or None."""
+def ask_driver(question: str) -> Any:
+    """Ask the driver about the GPU that CUDA calls device 0."""
     import pynvml
 
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield None
-        return
-    try:
-        handle = _ask(_first_visible)
-        yield None if handle is None else (pynvml, handle)
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _first_visible() -> object | None:
-    """Return the handle that CUDA calls device 0: NVML itself does not heed CUDA_VISIBLE_DEVICES."""
-    import pynvml
-
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    if first.isdecimal():
-        found: object = pynvml.nvmlDeviceGetHandleByIndex(int(first))
-        return found
-    return pynvml.nvmlDeviceGetHandleByUUID(first) if first.startswith(("GPU-", "MIG-")) else None
-
-
-def _ask(question: Callable[[], T]) -> T | None:
-    """Answer one NVML question, or None where the device does not support it."""
-    import pynvml
-
-    try:
-        return question()
+        handle = _opened()
+        return None if handle is None else QUESTIONS[question](pynvml, handle)
     except pynvml.NVMLError:
         return None
 
 
-def _text(value: str | bytes | None) -> str | None:
+def ask_record(root: Path) -> Ask:
+    """Return what answers from a recorded tree; without a record there is no GPU.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    path = root / RECORDED
+    answers = read_json(path, "record of NVML's answers") if path.exists() else {}
+    if not isinstance(answers, dict):
+        raise InputError(f"{path} is no record of NVML's answers: record the machine again")
+    return answers.get
+
+
+@cache
+def _opened() -> Any:
+    """Open NVML for as long as this process lives, and return the handle of the first visible GPU, or None.
+
+    NVML itself does not heed CUDA_VISIBLE_DEVICES.
+    """
+    import pynvml
+
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    try:
+        pynvml.nvmlInit()
+        if first.isdecimal():
+            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+        return pynvml.nvmlDeviceGetHandleByUUID(first) if first.startswith(("GPU-", "MIG-")) else None
+    except pynvml.NVMLError:
+        return None
+
+
+def _text(value: str | bytes) -> str:
     """Return text: bindings before version 11.5 answer in bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value

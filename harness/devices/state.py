@@ -1,48 +1,40 @@
-"""The device's state around a measurement, and whether the measurement can be believed."""
+"""The device's state at one moment, as a flat table of numbers and names; a question without an answer is None."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
 
-from harness.devices.cpu import cpu_times_s, frequency_mhz, governor, load_average_1m, sample_load, swap_used_bytes
+from harness.devices.cpu import (
+    cpu_times_s,
+    frequencies_mhz,
+    frequency_mhz,
+    governor,
+    load_average_1m,
+    quota_throttled,
+    sample_load,
+    swap_used_bytes,
+    swapped_in_pages,
+)
 from harness.devices.jetson import read_jetson
-from harness.devices.nvidia import GpuState, read_gpu
-from harness.devices.tree import SYSTEM_ROOT, is_recorded
+from harness.devices.machine import THIS_MACHINE, Machine
+from harness.devices.nvidia import read_gpu
+from harness.devices.temperatures import temperatures_c
 
-State = Mapping[str, float | str | None]
-
-BUSY_LIMIT = 0.25
-"""The share of the cores that others may use before a window."""
-STEAL_LIMIT = 0.05
-"""The share of time that a hypervisor may take away."""
+Value = float | str | None
+State = Mapping[str, Value]
 
 
-@dataclass(frozen=True)
-class DeviceState:
-    """The device before and after a measurement, and the reasons why it is not valid, if any."""
-
-    before: dict[str, float | str | None]
-    after: dict[str, float | str | None]
-    valid: bool
-    reasons: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values under the result document's names."""
-        return {"before": self.before, "after": self.after, "valid": self.valid, "reasons": list(self.reasons)}
-
-
-def read_state(root: Path = SYSTEM_ROOT) -> dict[str, float | str | None]:
-    """Return the device's state; a key whose reader has no answer here is None.
+def read_state(machine: Machine = THIS_MACHINE) -> dict[str, Value]:
+    """Return the device's state.
 
     Takes about a third of a second, in which the cores are watched and this process sleeps.
     """
+    root = machine.root
     load = sample_load(root)
     times = cpu_times_s(root)
     board = read_jetson(root)
-    gpu = GpuState(None, None, None) if is_recorded(root) else read_gpu()
+    gpu = read_gpu(machine.gpu)
     return {
         "load_average_1m": load_average_1m(root),
         "cpu_frequency_mhz": frequency_mhz(root),
@@ -51,78 +43,46 @@ def read_state(root: Path = SYSTEM_ROOT) -> dict[str, float | str | None]:
         "steal_fraction": load.steal_fraction if load else None,
         "cpu_total_s": times[0] if times else None,
         "cpu_steal_s": times[2] if times else None,
+        "quota_throttled": quota_throttled(root),
         "swap_used_bytes": swap_used_bytes(root),
+        "swapped_in_pages": swapped_in_pages(root),
         "gpu_temperature_c": board.gpu_temperature_c if gpu.temperature_c is None else gpu.temperature_c,
         "gpu_clock_mhz": board.gpu_clock_mhz if gpu.clock_mhz is None else gpu.clock_mhz,
         "gpu_throttle": gpu.throttle,
+        "gpu_power_violation_s": _seconds(machine.gpu("power_violation_ns")),
+        "gpu_thermal_violation_s": _seconds(machine.gpu("thermal_violation_ns")),
         "power_mode": board.power_mode,
         "throttle_events": board.throttle_events,
+        **{f"{name}_c": value for name, value in _zones(machine).items()},
     }
 
 
-def judge(before: State, after: State) -> tuple[bool, tuple[str, ...]]:
-    """Say whether a window between two states is valid, and if not why and what would mend it.
+def read_moment(machine: Machine = THIS_MACHINE, cores: Iterable[int] = ()) -> dict[str, float]:
+    """Return what moves while an engine runs; takes about a millisecond of one core.
 
-    A question that a device does not answer (None) counts for nothing. How busy the cores are is judged before the
-    window only: afterwards it may be the measured engine itself that is being put away.
+    Args:
+        machine: that is read.
+        cores: the measured ones, of which the fastest tells the clock: the others may idle. Empty takes all usable.
     """
-    found = [*_changes(before, after), *_shares(before, after), *_throttling(before, after)]
-    return not found, tuple(found)
-
-
-def _changes(before: State, after: State) -> list[str]:
-    named = {
-        "governor": (
-            "CPU frequency governor",
-            "set one for good, for example with 'cpupower frequency-set -g performance'",
-        ),
-        "power_mode": ("power mode", "set one for good with 'nvpmodel -m'"),
+    board = read_jetson(machine.root)
+    temperature_c, clock_mhz = machine.gpu("temperature_c"), machine.gpu("clock_mhz")
+    found = {
+        "cpu_frequency_mhz": max(frequencies_mhz(machine.root, tuple(cores)), default=None),
+        "gpu_clock_mhz": board.gpu_clock_mhz if clock_mhz is None else clock_mhz,
+        "gpu_temperature_c": board.gpu_temperature_c if temperature_c is None else temperature_c,
+        "gpu_throttle_bits": machine.gpu("throttle_bits"),
+        "gpu_used_bytes": machine.gpu("used_bytes"),
     }
-    return [
-        f"the {name} changed from {before[key]} to {after[key]} during the window: {remedy}, and measure again"
-        for key, (name, remedy) in named.items()
-        if before.get(key) is not None and after.get(key) is not None and before[key] != after[key]
-    ]
+    zones = {f"{name}_c": value for name, value in _zones(machine).items()}
+    return {name: float(value) for name, value in {**found, **zones}.items() if value is not None}
 
 
-def _shares(before: State, after: State) -> list[str]:
-    reasons = []
-    busy = before.get("busy_fraction")
-    if isinstance(busy, float | int) and busy > BUSY_LIMIT:
-        reasons.append(
-            f"other programs used {busy:.0%} of the CPU before the window (limit {BUSY_LIMIT:.0%}): "
-            "stop them and measure again"
-        )
-    steal = max((share for share in _steal_fractions(before, after)), default=0.0)
-    if steal > STEAL_LIMIT:
-        reasons.append(
-            f"the hypervisor took {steal:.0%} of the CPU time away (limit {STEAL_LIMIT:.0%}): "
-            "measure on a dedicated or idle host"
-        )
-    return reasons
+def _zones(machine: Machine) -> dict[str, float]:
+    found = temperatures_c(machine.root)
+    return {
+        "temperature_" + re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_"): value for name, value in found.items()
+    }
 
 
-def _steal_fractions(before: State, after: State) -> list[float]:
-    """Return the stolen shares: at either end, and over the whole window from the kernel's counters."""
-    shares = [value for state in (before, after) if isinstance(value := state.get("steal_fraction"), float | int)]
-    ends = [state.get(key) for key in ("cpu_total_s", "cpu_steal_s") for state in (before, after)]
-    numbers = [value for value in ends if isinstance(value, float | int)]
-    if len(numbers) == 4 and numbers[1] > numbers[0]:
-        shares.append((numbers[3] - numbers[2]) / (numbers[1] - numbers[0]))
-    return shares
-
-
-def _throttling(before: State, after: State) -> list[str]:
-    reasons = []
-    names = [name for state in (before, after) if (name := state.get("gpu_throttle")) not in {None, "none"}]
-    if names:
-        reasons.append(
-            f"the GPU's clocks were held down ({names[-1]}): cool it or raise its power limit, and measure again"
-        )
-    first, last = before.get("throttle_events"), after.get("throttle_events")
-    if isinstance(first, float | int) and isinstance(last, float | int) and last > first:
-        reasons.append(
-            f"the board throttled {last - first:.0f} times during the window: cool it, give it a stronger "
-            "supply or a lower power mode, and measure again"
-        )
-    return reasons
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9

@@ -1,7 +1,7 @@
 """What crosses the boundary between the harness and the measuring process, in JSON, one object a line.
 
-The harness asks with one `Job`, the worker answers with one `WorkerResult`; see `harness.child` for the events.
-The times go to a file, since there may be millions.
+A measurement is a conversation: the harness asks for one phase after the other, and reads the device and the process
+from outside between them, while the measuring process waits. Times go to a file, since there may be millions.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from contracts.errors import InputError
-from harness.measurement.window import WarmUp
 
 DEFAULT_LOADER = "engines.loading:load_engine"
+
+Phase = Literal["runtime", "load", "warm_up", "window", "spans", "leave"]
+"""Import the runtime; load the engine; run until times settle; run the timed window; tell where a GPU's time goes; put
+the engine away."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,25 +30,23 @@ class Job:
         engine: folder of the engine.
         batch: images of one query.
         threads: CPU threads; 0 leaves that to the runtime.
-        window_s: seconds of the timed window.
+        cores: numbers of the cores that the process is held to; empty leaves it those of its parent.
         seed: of the random images.
         cuda_graph: run queries as CUDA graphs, where the runtime has them.
         loader: `module:callable` that loads the engine as `engines.loading.load_engine` does.
-        times: file to write the queries' times to: .npy, int64 nanoseconds.
     """
 
     engine: Path
     batch: int
     threads: int
-    window_s: float
+    cores: tuple[int, ...]
     seed: int
     cuda_graph: bool
     loader: str
-    times: Path
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
-        return {**asdict(self), "engine": str(self.engine), "times": str(self.times)}
+        return {**asdict(self), "engine": str(self.engine)}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Job:
@@ -52,49 +55,47 @@ class Job:
         Raises:
             InputError: a key is missing or unknown.
         """
-        checked = _whole(value, Job)
-        return Job(**{**checked, "engine": Path(checked["engine"]), "times": Path(checked["times"])})
+        checked = whole(value, Job)
+        return Job(**{**checked, "engine": Path(checked["engine"]), "cores": tuple(checked["cores"])})
 
 
 @dataclass(frozen=True)
-class WorkerResult:
-    """What the worker found beside the times.
+class Amount:
+    """How long a window is.
 
     Attributes:
-        warm_up: how the engine warmed up.
-        baseline_bytes: resident memory with the runtime imported and no engine loaded.
-        process_peak_bytes: most resident memory up to the window's end, 8 bytes a query of recorded times included.
-        device_peak_bytes: growth of the GPU's used memory from before the engine was loaded to the window's end, or
-            None.
-        torch_imported: whether torch shared the process.
-        spans: where a query's time goes on a GPU, milliseconds by the names of `engines.engine.Spans`: medians over
-            queries of their own after the window; None where the runtime does not tell.
+        seconds: at least so long,
+        queries: and at least so many queries.
+        times: file for the queries' times: int64 nanoseconds, nothing else.
     """
 
-    warm_up: WarmUp
-    baseline_bytes: int
-    process_peak_bytes: int
-    device_peak_bytes: int | None
+    seconds: float
+    queries: int
+    times: str
+
+
+@dataclass(frozen=True)
+class Process:
+    """What the measuring process tells of itself.
+
+    Attributes:
+        resident_bytes: memory that it holds now.
+        peak_bytes: the most that it ever held.
+        torch_imported: whether torch shares the process.
+    """
+
+    resident_bytes: int
+    peak_bytes: int
     torch_imported: bool
-    spans: Mapping[str, float] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> WorkerResult:
-        """Read what `to_json` gave.
-
-        Raises:
-            InputError: a key is missing or unknown.
-        """
-        checked = _whole(value, WorkerResult)
-        return WorkerResult(**{**checked, "warm_up": WarmUp(**_whole(checked["warm_up"], WarmUp))})
 
 
-def _whole(value: object, kind: type) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
+def whole(value: object, kind: type[T]) -> dict[str, Any]:
+    """Return a JSON object that has exactly the fields of a dataclass.
+
+    Raises:
+        InputError: a key is missing or unknown.
+    """
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(value, Mapping) or set(value) != names:
         found = sorted(value) if isinstance(value, Mapping) else value
         raise InputError(f"a {kind.__name__} has the keys {', '.join(sorted(names))}, got {found}")

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from contracts.errors import InputError
-from harness.devices.state import DeviceState
+from harness.devices.watch import Watched
+from harness.measurement.early_stopping import upper_bound
 from harness.measurement.energy import Energy
+from harness.measurement.memory import Memory
 from harness.measurement.percentiles import MINIMUM_QUERIES, Times, carried_percentile
 
 
@@ -27,9 +29,16 @@ class Latency:
         p95_ms: see p50_ms.
         p99_ms: see p50_ms.
         mean_ms: mean over every query, none clipped.
-        throughput_per_s: images a second of time spent in queries.
+        throughput_per_s: images a second of the window, what passed between queries included.
         valid: whether the window can be believed.
-        reasons: why it is not valid, and why a percentile is None (which alone does not make it invalid).
+        reasons: why it is not valid.
+        percentiles_reason: why a percentile is None, or None where all are stated.
+        p90_bound_ms: bound above the percentile that holds with 99 % confidence, see `early_stopping`; None as p90_ms.
+        p95_bound_ms: see p90_bound_ms.
+        p99_bound_ms: see p90_bound_ms.
+        window_s: how long the window was.
+        warm_up_queries: how many queries warmed up before it.
+        cores: numbers of the cores that the process was held to; empty where it was not.
         cuda_graph: whether queries ran as CUDA graphs, where the runtime has them.
         spans: medians of where a query's time goes on a GPU, see `WorkerResult`; None where the runtime does not tell.
     """
@@ -45,12 +54,19 @@ class Latency:
     throughput_per_s: float
     valid: bool
     reasons: tuple[str, ...]
+    percentiles_reason: str | None = None
+    p90_bound_ms: float | None = None
+    p95_bound_ms: float | None = None
+    p99_bound_ms: float | None = None
+    window_s: float | None = None
+    warm_up_queries: int | None = None
+    cores: tuple[int, ...] = ()
     cuda_graph: bool = False
     spans: Mapping[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values under the result document's names."""
-        return {**asdict(self), "reasons": list(self.reasons)}
+        return {**asdict(self), "reasons": list(self.reasons), "cores": list(self.cores)}
 
 
 @dataclass(frozen=True)
@@ -62,28 +78,61 @@ class MeasurementFailed:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Sizes in bytes; host and device are never added. None is explained in `reasons`.
+class WindowDevice:
+    """The device around and during the window of one batch size.
 
     Attributes:
-        engine_bytes: the engine's files.
-        weights_bytes: the constants inside the engine.
-        device_peak_bytes: growth of the GPU's used memory from before loading to the window's end.
-        process_peak_bytes: most resident memory of the measuring process.
-        baseline_bytes: the same process with the runtime imported and no engine loaded.
-        reasons: why a size is None.
+        batch: images of one query.
+        watched: what was seen.
+        reasons: why the window is not valid; none where it is.
     """
 
-    engine_bytes: int
-    weights_bytes: int
-    device_peak_bytes: int | None
-    process_peak_bytes: int | None
-    baseline_bytes: int | None
-    reasons: tuple[str, ...] = ()
+    batch: int
+    watched: Watched
+    reasons: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values under the result document's names."""
-        return {**asdict(self), "reasons": list(self.reasons)}
+        watched = self.watched
+        return {
+            "batch": self.batch,
+            "before": dict(watched.before),
+            "during": {name: asdict(summary) for name, summary in watched.during.items()},
+            "after": dict(watched.after),
+            "samples": len(watched.at_s),
+            "watched_beside": watched.beside,
+            "watcher_cpu_s": watched.watcher_cpu_s,
+            "valid": not self.reasons,
+            "reasons": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """The device over all windows: before the first, after the last, valid if every window was."""
+
+    windows: tuple[WindowDevice, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why windows are not valid, each reason once."""
+        return tuple(dict.fromkeys(reason for window in self.windows for reason in window.reasons))
+
+    @property
+    def valid(self) -> bool:
+        """Whether every window was."""
+        return not self.reasons
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values under the result document's names."""
+        first, last = (self.windows[0].watched, self.windows[-1].watched) if self.windows else (None, None)
+        return {
+            "before": dict(first.before) if first else {},
+            "after": dict(last.after) if last else {},
+            "valid": self.valid,
+            "reasons": list(self.reasons),
+            "windows": [window.to_json() for window in self.windows],
+        }
 
 
 @dataclass(frozen=True)
@@ -96,7 +145,7 @@ class Measurement:
         times_ms: for each measured batch size every query's time: float64, shape (n,), in the order of the queries.
         memory: of the batch size whose process grew largest.
         energy: of one image.
-        device: before the first window and after the last; valid if every window was.
+        device: around and during every window.
     """
 
     latencies: tuple[Latency, ...]
@@ -112,13 +161,14 @@ class Measurement:
         return "; ".join(failure.reason for failure in self.failures) or None
 
 
-def summarise(batch: int, threads: int, times_ms: Times, faults: tuple[str, ...]) -> Latency:
+def summarise(batch: int, threads: int, times_ms: Times, window_s: float, faults: tuple[str, ...]) -> Latency:
     """Summarise the times of one window.
 
     Args:
         batch: images of one query.
         threads: CPU threads asked for.
         times_ms: float64, shape (n,), n >= 1, positive.
+        window_s: how long the window was, positive.
         faults: why the window is not valid; none if it is.
 
     Raises:
@@ -127,7 +177,6 @@ def summarise(batch: int, threads: int, times_ms: Times, faults: tuple[str, ...]
     if len(times_ms) == 0 or not np.isfinite(times_ms).all() or times_ms.min() <= 0:
         raise InputError("a window must hold at least one query, each with a positive time")
     ordered = np.sort(times_ms)
-    mean_ms = float(np.mean(times_ms))
     return Latency(
         batch=batch,
         n=len(times_ms),
@@ -136,17 +185,22 @@ def summarise(batch: int, threads: int, times_ms: Times, faults: tuple[str, ...]
         p90_ms=carried_percentile(ordered, 90),
         p95_ms=carried_percentile(ordered, 95),
         p99_ms=carried_percentile(ordered, 99),
-        mean_ms=mean_ms,
-        throughput_per_s=1000 * batch / mean_ms,
+        mean_ms=float(np.mean(times_ms)),
+        throughput_per_s=batch * len(times_ms) / window_s,
         valid=not faults,
-        reasons=(*faults, *_missing_percentiles(len(times_ms))),
+        reasons=faults,
+        percentiles_reason=_missing_percentiles(len(times_ms)),
+        p90_bound_ms=upper_bound(ordered, 90),
+        p95_bound_ms=upper_bound(ordered, 95),
+        p99_bound_ms=upper_bound(ordered, 99),
+        window_s=window_s,
     )
 
 
-def _missing_percentiles(n: int) -> tuple[str, ...]:
+def _missing_percentiles(n: int) -> str | None:
     missing = {p: needed for p, needed in MINIMUM_QUERIES.items() if n < needed}
     if not missing:
-        return ()
+        return None
     names, needs = (", ".join(map(str, numbers)) for numbers in (missing, missing.values()))
     plural = "s" if len(missing) > 1 else ""
-    return (f"{n} queries do not carry percentile{plural} {names}, which need {needs}: take a longer profile",)
+    return f"{n} queries do not carry percentile{plural} {names}, which need {needs}: take a longer profile"

@@ -9,12 +9,11 @@ from contracts.errors import InputError
 
 Times = npt.NDArray[np.float64]
 
-MINIMUM_QUERIES = {50: 10, 90: 64, 95: 130, 99: 662}
+MINIMUM_QUERIES = {50: 11, 90: 64, 95: 130, 99: 662}
 """How many queries carry a percentile.
 
-For the tail it is the rule of MLPerf LoadGen's early stopping with d = 0 and c = 0.99: the smallest n at which even the
-second slowest of n queries bounds the percentile p from above with 99 % confidence, that is,
-P(Binomial(n, 1 - p) <= 1) <= 1 %. The median is no tail: it is stated from ten queries on.
+It is the rule of MLPerf LoadGen's early stopping with d = 0 and c = 0.99, see `early_stopping`: the smallest n with
+P(Binomial(n, 1 - p) <= 1) <= 1 %, at which the slowest of n queries bounds the percentile p.
 """
 
 

@@ -22,11 +22,12 @@ ROUND_S = 0.25
 SETTLED_ROUNDS = 3
 SETTLED_SPREAD = 0.05
 WARM_UP_LIMIT_S = 10.0
-REPORT_EVERY_S = 0.5
 CHUNK = 1 << 16
+"""Times held before they are handed on, so that a process's memory does not grow with its queries."""
 
 Run = Callable[[], object]
-Report = Callable[[float], None]
+TimesNs = npt.NDArray[np.int64]
+Keep = Callable[[TimesNs], None]
 Clock = Callable[[], int]
 
 
@@ -43,7 +44,7 @@ class WarmUp:
     settled: bool
 
 
-def warm_up(run: Run, *, clock: Clock = time.perf_counter_ns) -> WarmUp:
+def warm_up(run: Run, *, clock: Clock = time.monotonic_ns) -> WarmUp:
     """Run queries until their times settle.
 
     Queries go in rounds of at least `ROUND_S` (at least one query). The times have settled when the medians of the last
@@ -69,44 +70,55 @@ def warm_up(run: Run, *, clock: Clock = time.perf_counter_ns) -> WarmUp:
                 return WarmUp(queries, settled=False)
 
 
-def timed_window(
-    run: Run, window_s: float, report: Report, *, clock: Clock = time.perf_counter_ns
-) -> npt.NDArray[np.int64]:
-    """Run queries for at least `window_s` seconds and return every one's time.
+@dataclass(frozen=True)
+class Span:
+    """When a window opened and closed, by the kernel's monotonic clock, which all processes share.
 
-    The garbage collector rests meanwhile. Progress is reported between queries, outside the timed spans.
+    Attributes:
+        queries: how many were run.
+        opened_ns: before the first query.
+        closed_ns: after the last one.
+    """
+
+    queries: int
+    opened_ns: int
+    closed_ns: int
+
+    @property
+    def seconds(self) -> float:
+        """How long it was, what passed between queries included."""
+        return (self.closed_ns - self.opened_ns) / 1e9
+
+
+def timed_window(run: Run, seconds: float, keep: Keep, *, queries: int = 1, clock: Clock = time.monotonic_ns) -> Span:
+    """Run queries for at least so long and at least so many, and keep every one's time.
+
+    The garbage collector rests meanwhile. Times are handed on between queries, outside the timed spans.
 
     Args:
         run: one synchronous query: the timed span.
-        window_s: seconds; at least one query is run.
-        report: receives the fraction done in [0, 1], at most every `REPORT_EVERY_S`.
+        seconds: the least length.
+        keep: receives int64 nanoseconds, shape (n,), in the order of the queries; the array is used again afterwards.
+        queries: the least number, at least 1.
         clock: nanoseconds, monotonic.
-
-    Returns:
-        int64, shape (queries,), nanoseconds, in the order of the queries.
     """
-    length, interval = int(window_s * 1e9), int(REPORT_EVERY_S * 1e9)
-    chunks: list[npt.NDArray[np.int64]] = []
-    chunk, filled = np.zeros(CHUNK, np.int64), 0
+    length = int(seconds * 1e9)
+    chunk, filled, done = np.zeros(CHUNK, np.int64), 0, 0
     with _collector_at_rest():
         opened = clock()
-        next_report = opened + interval
         while True:
             start = clock()
             run()
             end = clock()
             chunk[filled] = end - start
             filled += 1
-            if end - opened >= length:
+            if end - opened >= length and done + filled >= queries:
                 break
             if filled == CHUNK:
-                chunks.append(chunk)
-                chunk, filled = np.zeros(CHUNK, np.int64), 0
-            if end >= next_report:
-                report((end - opened) / length)
-                next_report = end + interval
-    report(1.0)
-    return np.concatenate([*chunks, chunk[:filled]])
+                keep(chunk)
+                done, filled = done + filled, 0
+    keep(chunk[:filled])
+    return Span(done + filled, opened, end)
 
 
 def _round(run: Run, clock: Clock) -> list[int]:

@@ -1,57 +1,82 @@
-"""The measuring process: `python -m harness.measurement.worker`, one JSON job on its standard input.
+"""The measuring process: `python -m harness.measurement.worker`, one phase a line on its standard input.
 
 It imports numpy and the engine's runtime and nothing else that is heavy, so that neither torch's thread pools nor the
-harness's own packages share the process with what is measured. See `job.py` for what it answers.
+harness's own packages share the process with what is measured. See `job.py` for the phases.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from engines.engine import Engine, LoadOptions, Spans
 from engines.loading import read_manifest
 from engines.registry import backend
-from harness.child.answering import answer
-from harness.measurement.job import Job, WorkerResult
-from harness.measurement.memory import peak_resident_bytes, resident_bytes
-from harness.measurement.window import Report, timed_window, warm_up
+from harness.child.answering import Report, answer
+from harness.measurement.job import Amount, Job, Process, whole
+from harness.measurement.own_memory import peak_resident_bytes, resident_bytes
+from harness.measurement.window import timed_window, warm_up
 
 SPAN_QUERIES, SPAN_WARM_UP = 110, 10
 
 
-def _measure(job: Job, report: Report) -> WorkerResult:
-    manifest = read_manifest(job.engine)
-    runtime = backend(manifest.backend)
-    used_memory = _device_memory_reader(runtime.takes_gpu)
-    with suppress(ImportError):  # the loader says what is missing, with the command that installs it
-        import_module(runtime.runtime)
-    load = _loader(job.loader)
-    baseline_bytes, device_baseline = resident_bytes(), used_memory()
-    with load(job.engine, LoadOptions(job.batch, job.threads, job.cuda_graph)) as engine:
+class Bench:
+    """The engine on the bench, from phase to phase."""
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+        self._job: Job
+        self._run: Callable[[], None]
+        self._run_spans: Callable[[], Spans] | None
+
+    def take(self, request: Mapping[str, Any], report: Report) -> Any:
+        """Go through one phase; `request` has its name and, for some, what it is given."""
+        del report  # the window is silent: whoever wrote about it would share its cores
+        phases: Mapping[str, Callable[[Any], Any]] = {
+            "runtime": self._import_runtime,
+            "load": self._load,
+            "warm_up": lambda _: asdict(warm_up(self._run)),
+            "window": self._window,
+            "spans": lambda _: _median_spans(self._run_spans),
+            "leave": lambda _: self._held.close(),
+        }
+        return phases[request["phase"]](request.get("of"))
+
+    def _import_runtime(self, value: Any) -> Any:
+        self._job = Job.from_json(value)
+        if self._job.cores:
+            os.sched_setaffinity(0, self._job.cores)  # before the runtime counts cores and starts its threads
+        with suppress(ImportError):  # the loader says what is missing, with the command that installs it
+            import_module(backend(read_manifest(self._job.engine).backend).runtime)
+        return _process()
+
+    def _load(self, _: Any) -> Any:
+        job = self._job
+        load = _loader(job.loader)
+        engine = self._held.enter_context(load(job.engine, LoadOptions(job.batch, job.threads, job.cuda_graph)))
         shape = (job.batch, *engine.input_shape)
         images = np.random.default_rng(job.seed).random(shape, dtype=np.float32)
-        run = engine.bind(images)
-        warmth = warm_up(run)
-        times_ns = timed_window(run, job.window_s, report)
-        process_peak_bytes, device_used = peak_resident_bytes(), used_memory()
-        spans = _median_spans(engine.bind_spans(images))
-    np.save(job.times, times_ns, allow_pickle=False)
-    return WorkerResult(
-        warm_up=warmth,
-        baseline_bytes=baseline_bytes,
-        process_peak_bytes=process_peak_bytes,
-        device_peak_bytes=_growth(device_baseline, device_used),
-        torch_imported="torch" in sys.modules,
-        spans=spans,
-    )
+        self._run, self._run_spans = engine.bind(images), engine.bind_spans(images)
+        return _process()
+
+    def _window(self, value: Any) -> Any:
+        amount = Amount(**whole(value, Amount))
+        with Path(amount.times).open("wb") as file:
+            span = timed_window(self._run, amount.seconds, lambda times: times.tofile(file), queries=amount.queries)
+        return {"span": asdict(span), "process": _process()}
+
+
+def _process() -> dict[str, Any]:
+    return asdict(Process(resident_bytes(), peak_resident_bytes(), "torch" in sys.modules))
 
 
 def _median_spans(run: Callable[[], Spans] | None) -> Mapping[str, float] | None:
@@ -68,18 +93,5 @@ def _loader(name: str) -> Callable[[Path, LoadOptions], Engine]:
     return found
 
 
-def _device_memory_reader(takes_gpu: bool) -> Callable[[], int | None]:
-    if not takes_gpu:
-        return lambda: None
-    from harness.devices.nvidia import used_memory_bytes
-
-    return used_memory_bytes
-
-
-def _growth(before: int | None, after: int | None) -> int | None:
-    """Return the growth, or None where it was not seen: memory in use is never 0."""
-    return after - before if before is not None and after is not None and after > before else None
-
-
 if __name__ == "__main__":
-    answer(lambda request, report: _measure(Job.from_json(request), report).to_json())
+    answer(Bench().take)

@@ -10,7 +10,7 @@ from contracts.errors import HarnessError, InputError
 from engines.backend import Report
 from engines.making import EngineRequest, MadeEngine, make_engine
 from engines.registry import building_backend, options
-from harness.child.asking import Failed, ask_child
+from harness.child.conversation import Failed, ask_child
 
 WORKER = (sys.executable, "-m", "harness.workflow.build_worker")
 DEADLINE_S = 4 * 3600.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from contracts.errors import HarnessError, InputError
 from contracts.files import sha256_file, sha256_json
 from harness.callables import find_callable
+from harness.devices.machine import THIS_MACHINE, Machine
 from harness.workflow.artifact import ExternalInput
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Context:
         progress: where long work reports.
         command: the command line that reproduces this.
         recorded: the settings as the run folder records them, without those of this command alone; None if equal.
+        machine: that is read where something is measured.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Context:
     progress: Progress
     command: str
     recorded: Experiment | None = None
+    machine: Machine = THIS_MACHINE
 
     @property
     def lasting(self) -> Experiment:

@@ -38,21 +38,13 @@ def p50_ms(
     """
     from harness.measurement.client import measure_engine
     from harness.workflow.stages.build import options_of
-    from harness.workflow.stages.measure import cores
+    from harness.workflow.stages.measure import request
 
-    measure = context.experiment.measure
     with tempfile.TemporaryDirectory(dir=folder) as name:
         engine = Path(name) / "engine"
         build(twin, input_shape, backend, precision, engine, options_of(context, backend))
-        measured: Any = measure_engine(
-            engine,
-            batches=tuple(batches) or measure.batch,
-            profile=measure.profile,
-            threads=measure.threads or cores(),
-            scratch=Path(name),
-            progress=context.progress,
-            cuda_graph=measure.cuda_graph,
-        )
+        asked = request(context, engine, tuple(batches) or context.experiment.measure.batch)
+        measured: Any = measure_engine(asked, Path(name), context.progress)
     times = {latency.batch: latency.p50_ms for latency in measured.latencies if latency.p50_ms is not None}
     invalid = [reason for latency in measured.latencies if not latency.valid for reason in latency.reasons]
     return times, invalid + ([] if measured.device.valid else list(measured.device.reasons))

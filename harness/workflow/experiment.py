@@ -200,12 +200,17 @@ class Eval(Section):
 
 
 class Measure(Section):
-    """The measurement; `threads` 0 takes every core this process may use, `cuda_graph` counts for TensorRT alone."""
+    """The measurement.
+
+    `threads` 0 takes every core of `cores`, which left empty are those this process may use; `cuda_graph` counts for
+    TensorRT alone.
+    """
 
     batch: Batches = (1, 64)
     profile: Annotated[str, among("profile", tuple(PROFILES))] = "quick"
     threads: Annotated[int, Field(ge=0, strict=True)] = 0
     cuda_graph: bool = False
+    cores: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = ()
 
 
 class Experiment(Section):

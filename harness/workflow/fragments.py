@@ -15,6 +15,7 @@ REFERENCE = "float decisions"
 CLEAN = "repeated clean decisions"
 ATTACK = "protocol outcome"
 MEASUREMENT = "measurement"
+COMPARISON = "comparison"
 # Folders of before the protocol hold "clean decisions" and "attack outcome", too little for a document: they join none.
 
 
@@ -28,7 +29,8 @@ class Fragments:
         final: the final checkpoint, where it is here.
         clean: clean decisions, where they are known.
         attacks: one for each attack, norm and epsilon.
-        measurement: latency and memory, where they are known.
+        measurement: latency, memory and energy, where they are known.
+        comparisons: with other engines, one for each of those.
     """
 
     engine: Artifact
@@ -37,11 +39,12 @@ class Fragments:
     clean: Artifact | None
     attacks: tuple[Artifact, ...]
     measurement: Artifact | None
+    comparisons: tuple[Artifact, ...] = ()
 
     @property
     def measured(self) -> tuple[Artifact, ...]:
         """The fragments that hold numbers."""
-        given = (self.clean, *self.attacks, self.measurement)
+        given = (self.clean, *self.attacks, self.measurement, *self.comparisons)
         return tuple(fragment for fragment in given if fragment is not None)
 
 
@@ -63,6 +66,13 @@ class KnownFragments:
     def newest_measurement(self) -> Artifact | None:
         """Return the newest measurement, whatever its settings."""
         return next(self._newest(MEASUREMENT), None)
+
+    def newest_comparisons(self) -> tuple[Artifact, ...]:
+        """Return the newest comparison with each other engine."""
+        found: dict[str, Artifact] = {}
+        for comparison in self._newest(COMPARISON):
+            found.setdefault(str(comparison.manifest["settings"]["other"]), comparison)
+        return tuple(found[other] for other in sorted(found))
 
     def newest_evaluation(self) -> tuple[Artifact | None, tuple[Artifact, ...]]:
         """Return the newest clean decisions, and the newest outcome on them of each attack, norm and epsilon."""

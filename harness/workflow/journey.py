@@ -22,6 +22,8 @@ from harness.workflow.gradient_sources import why_no_gradients
 from harness.workflow.judging_attack import judging_attack
 from harness.workflow.ledger import Ledger, Say
 from harness.workflow.origin import Trained, origin
+from harness.workflow.other_engine import find_other
+from harness.workflow.stages import against as compare
 from harness.workflow.stages import (
     assemble,
     attack,
@@ -70,7 +72,7 @@ class Journey:
 
     @cached_property
     def _device(self) -> str:
-        return device_id(environment())
+        return device_id(environment(self._context.machine))
 
     def make(self, stage: str, *, again: bool = False) -> None:
         """Make what a stage makes, and first whatever is missing before it.
@@ -149,20 +151,29 @@ class Journey:
             if precision in find_backend(name).precisions
         ]
 
-    def results(self, parts: Sequence[Part], *, again: bool = False, require_valid: bool = False) -> list[Path]:
+    def results(
+        self,
+        parts: Sequence[Part],
+        *,
+        again: bool = False,
+        require_valid: bool = False,
+        against: tuple[str, int] | None = None,
+    ) -> list[Path]:
         """Evaluate and measure engines, and return the folders of their results.
 
         Args:
             parts: what to do; of the other part, the newest that is known of the engine joins the result.
             again: do it even if it is up to date.
             require_valid: refuse measurements that are not valid; one that lies here is made again.
+            against: another engine, see `find_other`, and how many pairs of windows compare each engine with it.
 
         Raises:
-            InputError: an engine to evaluate was not made from this run folder's model.
+            InputError: there is no such other engine, or one to evaluate was not made from this run folder's model.
             InvalidMeasurementError: a window is not valid and `require_valid` is set; the results are written.
         """
         folders = []
         reasons: list[str] = []
+        other = None if against is None else find_other(self.folder, against[0])
         for engine in self.engines():
             made = self._ledger.ensure(engine)
             known = KnownFragments(self.folder, self._device, made, self._context.data_input)
@@ -172,8 +183,19 @@ class Journey:
                 reasons += doubts(measured) if measured else []
             else:
                 measured = known.newest_measurement()
+            if against is not None and other is not None:
+                task = compare.task(self._context, engine, other, against[1], self._device)
+                self._ledger.ensure(task, again=again)
             lineage = tuple(self._ledger.ancestry(engine))
-            found = Fragments(made, lineage, self._ledger.peek(self.origin.final), decided, attacks, measured)
+            found = Fragments(
+                made,
+                lineage,
+                self._ledger.peek(self.origin.final),
+                decided,
+                attacks,
+                measured,
+                known.newest_comparisons(),
+            )
             folders.append(assemble.assemble(self._context, found, self._device))
         if reasons and require_valid:
             raise InvalidMeasurementError(f"the measurement is not valid: {'; '.join(dict.fromkeys(reasons))}")

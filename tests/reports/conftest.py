@@ -140,6 +140,7 @@ def latency(batch: int, n: int, p50_ms: float, p99_ms: float | None) -> dict[str
         "p90_ms": round(p50_ms * 1.2, 3),
         "p95_ms": round(p50_ms * 1.4, 3) if p99_ms else None,
         "p99_ms": p99_ms,
+        "p99_bound_ms": round(p99_ms * 1.1, 3) if p99_ms else None,
         "mean_ms": round(p50_ms * 1.05, 3),
         "throughput_per_s": round(1000 * batch / (p50_ms * 1.05), 1),
         "valid": p99_ms is not None,

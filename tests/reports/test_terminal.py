@@ -45,8 +45,8 @@ def test_one_engine_tells_its_story_within_80_columns(sample: Build) -> None:
         "5 decisions changed against float: 3 to wrong, 1 to right",
         "pgd linf 0.05 60.6 % [55.4, 65.5] of 360 images",
         "loop 61.7 % [56.5, 66.5] 20 7,200 18.7",
-        "1 0.212 0.254 0.324 4,492 1,024 2 yes",
-        "64 4.87 5.84 - 12,516 80 2 no",
+        "1 0.212 0.254 0.324 0.356 4,492 1,024 yes",
+        "64 4.87 5.84 - - 12,516 80 no",
         "batch 64 is not valid: the medians of the first and the last half differ by 14 %",
         "device peak -, process peak 214 MB over a baseline of 181 MB",
         "not measured: no energy sensor answers: RAPL is readable by root only",
@@ -101,8 +101,49 @@ def test_an_engine_that_does_not_tell_its_precision_says_so_and_an_old_one_nothi
 
 
 def test_energy_is_shown_with_its_source_and_rails(sample: Build) -> None:
-    energy = {"joules_per_inference": 0.00412, "source": "ina3221", "rails": {"VDD_GPU": 0.0031}, "reason": None}
-    assert "0.00412 J an inference by ina3221 (VDD_GPU 0.00310 J)" in words(shown([sample(energy=energy)]))
+    energy = {
+        "joules_per_inference": 0.00412,
+        "source": "ina3221",
+        "rails": {"VDD_IN": 8.31, "VDD_SOC": 2.2},
+        "rail_set": "VDD_IN, the whole module",
+        "mean_watts": 6.5,
+        "idle_watts": 4.1,
+        "reason": None,
+    }
+    told = words(shown([sample(energy=energy)]))
+    assert "0.00412 J an inference by ina3221 (6.50 W, idle 4.10 W)" in told
+    assert "VDD_IN 8.31 J, VDD_SOC 2.20 J: VDD_IN, the whole module" in told
+
+
+def test_rails_without_a_total_are_shown_with_the_reason(sample: Build) -> None:
+    energy = {
+        "joules_per_inference": None,
+        "source": "ina3221",
+        "rails": {"VDD_GPU_SOC": 8.31},
+        "rail_set": "VDD_GPU_SOC",
+        "reason": "this board has no rail for the whole module",
+    }
+    told = words(shown([sample(energy=energy)]))
+    assert "not measured: this board has no rail for the whole module VDD_GPU_SOC 8.31 J" in told
+
+
+def test_a_comparison_says_its_verdict_with_its_interval(sample: Build) -> None:
+    against: dict[str, object] = {
+        "backend": "openvino",
+        "precision": "fp32",
+        "sha256": "0" * 64,
+        "batch": 64,
+        "pairs": 38,
+        "left_out": 2,
+        "window_s": 0.5,
+        "ratio": {"value": 0.34, "ci99": (0.33, 0.35)},
+        "verdict": "faster",
+        "reason": None,
+    }
+    open_: dict[str, object] = {"verdict": "inconclusive", "reason": "19 pairs of windows are too few", "ratio": None}
+    told = words(shown([sample(against=[against, {**against, **open_}])]))
+    assert "batch 64: faster than openvino fp32, 0.340 of its time, 99 % interval 0.330 to 0.350 (38 pairs" in told
+    assert "neither faster nor slower than openvino fp32 for sure: 19 pairs of windows are too few" in told
 
 
 @pytest.mark.parametrize("color", [False, True])

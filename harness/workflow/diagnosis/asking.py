@@ -12,7 +12,7 @@ from typing import Any
 
 from engines import registry
 from engines.cuda.driver import Gpu, NoGpu
-from harness.child.asking import Answered, ask_child
+from harness.child.conversation import Answered, ask_child
 from harness.workflow.diagnosis.backend_state import IMPORTED, BackendState, backend_state, silent_state
 
 WORKER = (sys.executable, "-m", "harness.workflow.diagnosis.worker")

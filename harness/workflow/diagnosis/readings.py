@@ -12,6 +12,7 @@ from harness.devices.cpu import governor
 from harness.devices.environment import Environment, environment
 from harness.devices.installed import Package, gpu_packages, is_importable
 from harness.devices.jetson import JetsonState, power_modes, read_jetson
+from harness.devices.machine import Machine
 from harness.devices.nvidia import GpuState, read_gpu
 from harness.devices.operating_system import has_nvidia_gpu, kernel_driver_version, memory_bytes, operating_system
 from harness.devices.python_environment import HiddenPackage, PythonEnvironment, hidden_package, python_environment
@@ -81,7 +82,8 @@ def read(root: Path = SYSTEM_ROOT, python: PythonEnvironment | None = None) -> R
         python: the interpreter; the one that runs unless a test says another.
     """
     answers = ask_all()
-    place = environment(root)
+    machine = Machine(root)
+    place = environment(machine)
     if place.simulated:
         answers = Answers(answers.backends, answers.auto, NoGpu(RECORDED, "run the doctor on the machine itself"))
     python = python or python_environment()
@@ -93,7 +95,7 @@ def read(root: Path = SYSTEM_ROOT, python: PythonEnvironment | None = None) -> R
         python=python,
         has_nvidia_gpu=has_nvidia_gpu(root),
         kernel_driver=kernel_driver_version(root),
-        gpu_state=GpuState(None, None, None) if place.simulated else read_gpu(),
+        gpu_state=read_gpu(machine.gpu),
         board_state=read_jetson(root),
         power_modes=power_modes(root),
         cpu_clock=cpu_clock(root),

@@ -77,6 +77,7 @@ def _document(context: Context, fragments: Fragments, device: str, identity: str
             "layers": fragments.engine.manifest["info"].get("layers"),
             "checks": fragments.engine.manifest["info"].get("checks"),
             **_measurement(fragments),
+            "against": [entry for comparison in fragments.comparisons for entry in comparison.info("against")],
             "warnings": [
                 *_doubles(engine),
                 *training_signs(fragments.lineage),
@@ -250,7 +251,9 @@ def _copy_arrays(fragments: Fragments, folder: Path) -> None:
     if fragments.attacks:
         shutil.copyfile(_most_telling(fragments.attacks).folder / attack.IMAGES, folder / attack.IMAGES)
     if fragments.measurement is not None:
-        shutil.copyfile(fragments.measurement.folder / measure.LATENCIES, folder / measure.LATENCIES)
+        for name in (measure.LATENCIES, measure.DEVICE):
+            if (fragments.measurement.folder / name).exists():  # an older harness kept no samples of the device
+                shutil.copyfile(fragments.measurement.folder / name, folder / name)
 
 
 def _most_telling(attacks: Sequence[Artifact]) -> Artifact:

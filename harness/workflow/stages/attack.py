@@ -154,7 +154,7 @@ class _Protocol:
             "sanity": [asdict(rule) for rule in rules],
             "gradients": _type_of_gradients(planned, sources),
             "warnings": [rule.told for rule in rules if rule.held is False],
-            "environment": environment().to_json(),
+            "environment": environment(self._context.machine).to_json(),
         }
 
     def _sources(self) -> dict[str, Differentiable]:

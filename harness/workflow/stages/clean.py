@@ -110,5 +110,5 @@ def _make_clean(context: Context, folder: Path, parents: tuple[Artifact, ...]) -
         },
         "repeatability": repeatability.to_json(),
         "warnings": [sign] if (sign := repeatability.warning()) else [],
-        "environment": environment().to_json(),
+        "environment": environment(context.machine).to_json(),
     }

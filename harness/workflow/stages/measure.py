@@ -1,21 +1,26 @@
-"""Measure: an engine's latency and memory on this device, in a process of its own."""
+"""Measure: an engine's latency, memory and energy on this device, in a process of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from contracts.files import sha256_json
+from harness.devices.cpu import usable_cores
 from harness.devices.environment import environment
-from harness.measurement.client import measure_engine
+from harness.measurement.client import Request, measure_engine
+from harness.measurement.measurement import DeviceState
 from harness.workflow.artifact import Artifact, Made, Task
 from harness.workflow.context import Context
 from harness.workflow.fragments import FOLDER, MEASUREMENT
 
 NAME = "measure"
 LATENCIES = "latencies.npz"
+DEVICE = "device.npz"
+"""What was sampled of the device during the windows."""
 
 
 def task(context: Context, engine: Task, device: str) -> Task:
@@ -37,29 +42,38 @@ def task(context: Context, engine: Task, device: str) -> Task:
 def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made:
     (engine,) = parents
     settings = context.experiment.measure
-    found = measure_engine(
-        engine.folder,
-        batches=settings.batch,
-        profile=settings.profile,
-        threads=settings.threads or cores(),
-        scratch=folder,
-        progress=context.progress,
-        cuda_graph=settings.cuda_graph,
-    )
+    found = measure_engine(request(context, engine.folder, settings.batch), folder, context.progress)
     times: dict[str, Any] = {f"batch_{batch}": times_ms for batch, times_ms in found.times_ms.items()}
     np.savez_compressed(folder / LATENCIES, **times)
+    np.savez_compressed(folder / DEVICE, **_series(found.device))
     return {
         "latency": [latency.to_json() for latency in found.latencies],
         "latency_reason": found.reason,
         "memory": found.memory.to_json(),
         "energy": found.energy.to_json(),
         "device": found.device.to_json(),
-        "environment": environment().to_json(),
+        "environment": environment(context.machine).to_json(),
     }
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    from harness.devices.cpu import usable_cores
+def request(context: Context, engine: Path, batches: Sequence[int]) -> Request:
+    """Return what is measured of an engine: everything but the batch sizes as `[measure]` says."""
+    settings = context.experiment.measure
+    return Request(
+        folder=engine,
+        batches=batches,
+        profile=settings.profile,
+        threads=settings.threads or len(settings.cores or usable_cores()),
+        cores=settings.cores,
+        cuda_graph=settings.cuda_graph,
+        machine=context.machine,
+    )
 
-    return len(usable_cores())
+
+def _series(device: DeviceState) -> dict[str, Any]:
+    """Return every sample of the device by `batch_<size>/<quantity>`, and when it was taken."""
+    found: dict[str, Any] = {}
+    for window in device.windows:
+        series = {"at_s": window.watched.at_s, **window.watched.series}
+        found.update({f"batch_{window.batch}/{name}": np.asarray(values) for name, values in series.items()})
+    return found

@@ -56,6 +56,7 @@ def test_a_run_folder_holds_what_the_design_says(finished: Finished) -> None:
     ]
     (result,) = read_results(finished.workspace)
     assert {path.name for path in result.folder.iterdir()} == {
+        "device.npz",
         "images.npz",
         "latencies.npz",
         "outcomes.npz",

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from contracts.errors import HarnessError, InputError, MissingDependencyError
-from harness.devices.state import DeviceState
+from harness.devices.watch import Watched
 from harness.measurement.energy import Energy
-from harness.measurement.measurement import Measurement, Memory, summarise
+from harness.measurement.measurement import DeviceState, Measurement, WindowDevice, summarise
+from harness.measurement.memory import Memory
 from harness.workflow.stages import measure, train
 
 from .conftest import Invoke
@@ -118,12 +119,12 @@ def measurement(*, window: tuple[str, ...] = (), device: tuple[str, ...] = ()) -
     """Return a measurement with these doubts."""
     times = np.linspace(1.0, 2.0, 2000)
     return Measurement(
-        latencies=(summarise(1, 1, times, (*device, *window)),),
+        latencies=(summarise(1, 1, times, times.sum() / 1000, (*device, *window)),),
         failures=(),
         times_ms={1: times},
         memory=Memory(10, 10, None, 10, 10, ("a CPU",)),
         energy=Energy(),
-        device=DeviceState({}, {}, not device, device),
+        device=DeviceState((WindowDevice(1, Watched({}, {}, {}, (), None, 0.0, beside=False), device),)),
     )
 
 

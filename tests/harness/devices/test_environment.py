@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.devices.environment import Environment, device_id, environment
+from harness.devices.machine import Machine
 from reports.document import Environment as DocumentEnvironment
 
 pytestmark = pytest.mark.core
@@ -75,4 +76,4 @@ def test_describing_a_machine_imports_no_runtime() -> None:
 
 
 def test_an_empty_tree_still_has_a_name(tmp_path: Path) -> None:
-    assert device_id(environment(tmp_path)).startswith("simulated-unknown-")
+    assert device_id(environment(Machine(tmp_path))).startswith("simulated-unknown-")

@@ -6,6 +6,7 @@ import pytest
 
 from harness.devices.environment import device_id, environment
 from harness.devices.jetson import JetsonState, board_model, jetpack, read_jetson
+from harness.devices.machine import Machine
 from harness.devices.state import read_state
 
 pytestmark = pytest.mark.core
@@ -48,7 +49,7 @@ def board(tmp_path: Path) -> Path:
 
 
 def test_the_board_is_recognised(board: Path) -> None:
-    place = environment(board)
+    place = environment(Machine(board))
     assert place.jetpack == "6 (L4T 36.4.0)"
     assert place.board == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
     assert (place.cpu, place.cores, place.gpu) == ("ARM Cortex-A78AE", 6, None)
@@ -58,7 +59,7 @@ def test_the_board_is_recognised(board: Path) -> None:
 
 def test_its_state_is_read(board: Path) -> None:
     assert read_jetson(board) == JetsonState("MAXN_SUPER", 306.0, 49.5, 3.0)
-    state = read_state(board)
+    state = read_state(Machine(board))
     assert (state["power_mode"], state["gpu_clock_mhz"], state["gpu_temperature_c"]) == ("MAXN_SUPER", 306.0, 49.5)
     assert state["throttle_events"] == 3.0
     assert state["load_average_1m"] == 0.10

@@ -92,3 +92,13 @@ def refusing(folder: Path, options: LoadOptions) -> Engine:
 
 def faulty(folder: Path, options: LoadOptions) -> Engine:
     return FaultyEngine(folder, options)
+
+
+class DawdlingEngine(SummingEngine):
+    def _query(self, images: Array) -> None:
+        super()._query(images)
+        time.sleep(0.002)
+
+
+def dawdling(folder: Path, options: LoadOptions) -> Engine:
+    return DawdlingEngine(folder, options)

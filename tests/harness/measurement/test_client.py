@@ -16,7 +16,7 @@ import pytest
 
 from contracts.errors import InputError
 from engines.backend import EngineManifest
-from harness.measurement.client import measure_engine
+from harness.measurement.client import Request, measure_engine
 from harness.measurement.measurement import Measurement
 from harness.measurement.window import PROFILES
 from harness.progress import Silent
@@ -55,16 +55,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Measuremen
 
 
 def _measure(folder: Path, fake: str, *, batches: tuple[int, ...] = (2,), deadline_s: float = 60.0) -> Measurement:
-    return measure_engine(
-        folder,
-        batches=batches,
-        profile="quick",
-        threads=1,
-        scratch=folder.parent / "scratch",
-        progress=Silent(),
-        loader=f"measured_fakes:{fake}",
-        deadline_s=deadline_s,
-    )
+    request = Request(folder, batches, "quick", 1, loader=f"measured_fakes:{fake}", deadline_s=deadline_s)
+    return measure_engine(request, folder.parent / "scratch", Silent())
 
 
 def test_each_batch_is_measured_in_a_process_of_its_own(measured: tuple[Path, Measurement]) -> None:
@@ -76,8 +68,9 @@ def test_each_batch_is_measured_in_a_process_of_its_own(measured: tuple[Path, Me
         assert latency.n == len(times_ms) >= 10
         assert times_ms.min() >= 2.0  # a query sleeps for 2 ms
         assert latency.p50_ms is not None and times_ms.min() <= latency.p50_ms <= times_ms.max()
-        assert latency.p99_ms is None and any("do not carry" in reason for reason in latency.reasons)
-        assert latency.throughput_per_s == pytest.approx(latency.batch * 1000 / times_ms.mean())
+        assert latency.p99_ms is None and "do not carry" in (latency.percentiles_reason or "")
+        assert latency.window_s is not None and latency.window_s >= times_ms.sum() / 1000
+        assert latency.throughput_per_s == pytest.approx(latency.batch * latency.n / latency.window_s)
         assert not any("torch" in reason for reason in latency.reasons)
     pids = (folder / "pids").read_text().split()
     assert len({*pids, str(os.getpid())}) == 3
@@ -122,10 +115,14 @@ def test_what_a_runtime_prints_is_no_answer(engine: Path) -> None:
 @pytest.mark.parametrize(
     ("fake", "deadline_s", "sentence"),
     [
-        ("aborting", 60.0, "batch 2 crashed with SIGABRT, its last words: the runtime's last words"),
-        ("hanging", 2.0, "batch 2 gave no answer within 2 s and was stopped"),
-        ("faulty", 60.0, "batch 2 failed: RuntimeError: no such kernel"),
-        ("absent", 60.0, "batch 2 failed: AttributeError"),
+        (
+            "aborting",
+            60.0,
+            "batch 2, warming up, crashed with SIGABRT, its last words: the runtime's last words",
+        ),
+        ("hanging", 2.0, "batch 2, warming up, gave no answer within 2 s and was stopped"),
+        ("faulty", 60.0, "batch 2, loading the engine, failed: RuntimeError: no such kernel"),
+        ("absent", 60.0, "batch 2, loading the engine, failed: AttributeError"),
     ],
 )
 def test_a_worker_without_an_answer_gives_a_sentence(engine: Path, fake: str, deadline_s: float, sentence: str) -> None:
@@ -134,7 +131,7 @@ def test_a_worker_without_an_answer_gives_a_sentence(engine: Path, fake: str, de
     assert measurement.reason is not None
     assert measurement.reason.startswith(f"the measuring process of fake-fp32 at {sentence}")
     assert measurement.memory.process_peak_bytes is None and measurement.memory.reasons
-    assert set(measurement.device.before) == set(measurement.device.after)
+    assert measurement.device.windows == () and measurement.device.to_json()["before"] == {}
 
 
 def test_one_refused_batch_does_not_cost_the_others(engine: Path) -> None:
@@ -160,15 +157,7 @@ class Recorded:
 def test_progress_fills_its_bar_and_never_falls_back(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROFILES, "quick", 1.2)
     progress = Recorded()
-    measure_engine(
-        engine,
-        batches=[1],
-        profile="quick",
-        threads=0,
-        scratch=engine.parent,
-        progress=progress,
-        loader="measured_fakes:summing",
-    )
+    measure_engine(Request(engine, [1], "quick", 0, loader="measured_fakes:summing"), engine.parent, progress)
     ((total, steps),) = progress.bars
     assert sum(steps) == pytest.approx(total) and min(steps) >= 0
     assert 2 <= len(steps) <= 4
@@ -188,24 +177,22 @@ def test_what_cannot_be_measured_is_refused_at_once(
     engine: Path, batches: list[int], profile: str, threads: int, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        measure_engine(
-            engine, batches=batches, profile=profile, threads=threads, scratch=engine.parent, progress=Silent()
-        )
+        measure_engine(Request(engine, batches, profile, threads), engine.parent, Silent())
 
 
 def test_a_folder_without_an_engine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no engine"):
-        measure_engine(tmp_path, batches=[1], profile="quick", threads=1, scratch=tmp_path, progress=Silent())
+        measure_engine(Request(tmp_path, [1], "quick", 1), tmp_path, Silent())
 
 
 PARENT = """
 import sys
 from pathlib import Path
-from harness.measurement.client import measure_engine
+from harness.measurement.client import Request, measure_engine
 from harness.progress import Silent
 folder = Path(sys.argv[1])
-measure_engine(folder, batches=[1], profile="quick", threads=1, scratch=folder.parent / "scratch",
-               progress=Silent(), loader="measured_fakes:hanging")
+request = Request(folder, [1], "quick", 1, loader="measured_fakes:hanging")
+measure_engine(request, folder.parent / "scratch", Silent())
 """
 
 

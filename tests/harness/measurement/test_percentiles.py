@@ -40,7 +40,7 @@ def test_of_a_hundred_values_the_index_is_trtexecs() -> None:
     assert [percentile(ordered, p) for p in (50, 90, 95, 99)] == [49, 89, 94, 98]
 
 
-@pytest.mark.parametrize("p", [90, 95, 99])
+@pytest.mark.parametrize("p", [50, 90, 95, 99])
 def test_minimum_queries_are_the_first_that_early_stopping_accepts(p: int) -> None:
     # The second slowest of n bounds the percentile unless at most one query lies above it: Binomial(n, 1 - p) <= 1.
     risks = binom.cdf(1, np.arange(1, 1000), 1 - p / 100)

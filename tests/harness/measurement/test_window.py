@@ -3,13 +3,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.measurement import window
-from harness.measurement.window import timed_window, warm_up
+from harness.measurement.window import Span, TimesNs, timed_window, warm_up
 
 pytestmark = pytest.mark.core
 
@@ -32,42 +31,48 @@ class Bench:
         self.queries += 1
 
 
+def kept_ms(bench: Bench, seconds: float, queries: int = 1) -> tuple[list[int], Span]:
+    """Return every query's time in ms, whole ones, and the window's span."""
+    kept: list[int] = []
+    keep = lambda times: kept.extend((times // MS).tolist())  # noqa: E731
+    return kept, timed_window(bench.run, seconds, keep, queries=queries, clock=bench.clock)
+
+
 @settings(max_examples=10)
-@given(st.lists(st.integers(1, 400), min_size=1, max_size=20), st.floats(0.01, 3.0))
-def test_a_window_keeps_every_querys_time_and_ends_with_the_first_query_past_its_length(
-    durations_ms: list[int], window_s: float
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=20), st.floats(0.01, 3.0), st.integers(1, 60))
+def test_a_window_keeps_every_querys_time_and_ends_once_it_is_long_enough_and_has_enough(
+    durations_ms: list[int], window_s: float, queries: int
 ) -> None:
     bench = Bench(lambda n: durations_ms[n % len(durations_ms)])
-    times = timed_window(bench.run, window_s, lambda fraction: None, clock=bench.clock)
-    assert times.tolist() == [durations_ms[n % len(durations_ms)] * MS for n in range(bench.queries)]
-    assert times.sum() >= int(window_s * 1e9) > times[:-1].sum()
+    kept, span = kept_ms(bench, window_s, queries)
+    assert kept == [durations_ms[n % len(durations_ms)] for n in range(bench.queries)]
+    assert span.queries == bench.queries >= queries
+    assert span.seconds == pytest.approx(sum(kept) / 1000) and span.seconds >= window_s - 1e-9
+    assert sum(kept[:-1]) < window_s * 1000 or span.queries == queries  # and not a query longer
 
 
-def test_a_window_outgrows_its_first_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_handed_on_as_their_buffer_fills(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "CHUNK", 8)
     bench = Bench(lambda n: n + 1)
-    times = timed_window(bench.run, 0.21, lambda fraction: None, clock=bench.clock)
-    np.testing.assert_array_equal(times, (np.arange(20) + 1) * MS)
+    kept, span = kept_ms(bench, 0.21)
+    assert kept == list(range(1, 21)) and span.queries == 20
 
 
 def test_a_window_as_long_as_its_buffer_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "CHUNK", 4)
-    bench = Bench(lambda n: 10)
-    assert len(timed_window(bench.run, 0.04, lambda fraction: None, clock=bench.clock)) == 4
+    assert kept_ms(Bench(lambda n: 10), 0.04)[0] == [10] * 4
 
 
-def test_progress_is_rare_and_its_cost_is_in_no_time() -> None:
+def test_what_passes_between_queries_is_in_no_time_and_in_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "CHUNK", 2)
     bench = Bench(lambda n: 100)
-    reports: list[float] = []
 
-    def slow_report(fraction: float) -> None:
-        reports.append(fraction)
+    def slow(times: TimesNs) -> None:
+        assert set(times.tolist()) == {100 * MS}
         bench.now += 50 * MS
 
-    times = timed_window(bench.run, 3.0, slow_report, clock=bench.clock)
-    assert set(times.tolist()) == {100 * MS}
-    assert reports == sorted(reports) and reports[-1] == 1.0
-    assert 3 <= len(reports) <= 7
+    span = timed_window(bench.run, 0.45, slow, clock=bench.clock)
+    assert span.queries == 4 and span.seconds == pytest.approx(0.45)
 
 
 def test_the_garbage_collector_rests_inside_the_window_only() -> None:
@@ -78,7 +83,7 @@ def test_the_garbage_collector_rests_inside_the_window_only() -> None:
         seen.append(gc.isenabled())
         bench.run()
 
-    timed_window(run, 0.3, lambda fraction: None, clock=bench.clock)
+    timed_window(run, 0.3, lambda times: None, clock=bench.clock)
     assert seen == [False] * 3
     assert gc.isenabled()
 

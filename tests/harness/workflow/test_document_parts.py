@@ -13,7 +13,10 @@ from engines.checks.check import EngineChecks
 from engines.checks.consistency import BatchConsistency, RebuildSpread, RowConsistency
 from engines.engine import Spans
 from engines.tensorrt.inspection.layers import EngineLayer, TensorForm
-from harness.measurement.measurement import Latency, Memory
+from harness.devices.watch import Summary
+from harness.measurement.energy import Energy, EnergyWindow
+from harness.measurement.measurement import Latency
+from harness.measurement.memory import Memory, MemoryWindow
 from reports import engine_parts, measured_parts
 from reports.part import Part
 
@@ -35,6 +38,10 @@ pytestmark = pytest.mark.core
         (Spans, measured_parts.Spans, set()),
         (Latency, measured_parts.Latency, set()),
         (Memory, measured_parts.Memory, set()),
+        (MemoryWindow, measured_parts.MemoryWindow, set()),
+        (Energy, measured_parts.Energy, set()),
+        (EnergyWindow, measured_parts.EnergyWindow, set()),
+        (Summary, measured_parts.Summary, set()),
     ],
 )
 def test_a_part_has_every_field(made: Any, part: type[Part], besides: set[str]) -> None:

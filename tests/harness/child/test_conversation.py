@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import InputError, MissingDependencyError
-from harness.child.asking import Answered, Failed, ask_child
+from harness.child.conversation import Answered, Failed, ask_child
 
 pytestmark = pytest.mark.core
 
@@ -53,7 +53,7 @@ def test_a_users_error_keeps_its_kind(tmp_path: Path) -> None:
         ("pass", "exit code 0 and no answer", 60.0),
         ("raise SystemExit('out of luck')", "exit code 1 and no answer, its last words: out of luck", 60.0),
         ("import os; os.abort()", "crashed with SIGABRT", 60.0),
-        ("import os; os.kill(os.getpid(), 9)", r"crashed with SIGKILL \(often the kernel, out of memory\)", 60.0),
+        ("import os; os.kill(os.getpid(), 9)", "was killed with SIGKILL", 60.0),
         ("import os, time; os.close(1); time.sleep(600)", "closed its output without an answer", 1.0),
         ("import time; time.sleep(600)", "gave no answer within 1 s and was stopped", 1.0),
         ('while True: print(\'{"event": "progress", "fraction": 0.1}\', flush=True)', "gave no answer within 1 s", 1.0),

@@ -65,10 +65,8 @@ def main() -> int:
         found = sum(each.word == "slower" for each in judged)
         holds = found >= FOUND_LIMIT * asked.slower
         ratios = sorted(each.ratio for each in judged if each.ratio is not None)
-        print(
-            f"10 % slower: {found} of {asked.slower} find it, ratios {ratios[0]:.3f} to {ratios[-1]:.3f}: "
-            f"{'holds' if holds else 'DOES NOT HOLD'}"
-        )
+        span = f"ratios {ratios[0]:.3f} to {ratios[-1]:.3f}" if ratios else "no pair without a busy neighbour"
+        print(f"10 % slower: {found} of {asked.slower} find it, {span}: {'holds' if holds else 'DOES NOT HOLD'}")
     return 0 if believed and holds else 1
 
 

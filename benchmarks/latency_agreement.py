@@ -130,10 +130,10 @@ def _benchmark_app(engine: Path, batch: int, threads: int) -> float:
     command += ["-hint", "none", "-nstreams", "1", "-nthreads", str(threads), "-infer_precision", "f32"]
     command += ["-t", str(int(WINDOW_S)), "-shape", f"[{batch},1,28,28]", "-inference_only"]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=_environment())
-    found = re.search(r"Median:\s+([\d.]+) ms", shown.stdout)
+    found = re.search(r"Median:\s+([\d.]+) (ms|us)", shown.stdout)
     if found is None:
         raise SystemExit(f"benchmark_app told no median:\n{shown.stdout}")
-    return float(found[1])
+    return float(found[1]) * (1.0 if found[2] == "ms" else 1e-3)
 
 
 def _loadgen(engine: Path, batch: int, threads: int) -> float:

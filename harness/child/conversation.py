@@ -132,6 +132,9 @@ class Conversation:
     def hold(self) -> None:
         """Stop the child and all that it started, until it goes on: threads that wait may spin."""
         self._signal(signal.SIGSTOP)
+        if hasattr(os, "waitid"):  # the signal alone takes effect only when the child is next about to run
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def go_on(self) -> None:
         """Let the child go on."""

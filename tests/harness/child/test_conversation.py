@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import InputError, MissingDependencyError
-from harness.child.conversation import Answered, Failed, ask_child
+from harness.child.conversation import Answered, Conversation, Failed, ask_child
 
 pytestmark = pytest.mark.core
 
@@ -32,6 +32,26 @@ print(json.dumps({"event": "result", "result": x + 1}))
 def test_a_child_that_never_reads_its_request_is_heard_all_the_same(tmp_path: Path) -> None:
     program = """import os; os.close(0); print('{"event": "failed", "reason": "no"}')"""
     assert _ask(tmp_path, program) == (Failed("failed: no"), [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel tells of processes in /proc on Linux only")
+def test_a_child_that_is_held_stands_still_and_goes_on(tmp_path: Path) -> None:
+    program = """
+import json, sys
+for line in iter(sys.stdin.readline, ""):
+    print(json.dumps({"event": "result", "result": json.loads(line)["x"]}), flush=True)
+"""
+    with Conversation([sys.executable, "-S", "-c", program], tmp_path / "log") as child:
+        for x in range(20):
+            assert child.ask({"x": x}, deadline_s=60.0) == Answered(x)
+            child.hold()
+            stat = Path(f"/proc/{child.pid}/stat").read_text()
+            assert stat.rpartition(")")[2].split()[0] == "T"
+            child.go_on()
+        child.hold()
+        assert child.ask({"x": 0}, deadline_s=0.2) == Failed("gave no answer within 0 s and was stopped")
+        assert child.ask({"x": 0}, deadline_s=60.0) == Failed("gave no answer within 0 s and was stopped")
+        child.hold()  # it is gone: nothing to hold
 
 
 def test_a_users_error_keeps_its_kind(tmp_path: Path) -> None:

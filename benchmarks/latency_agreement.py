@@ -152,7 +152,8 @@ def _run_child(kind: str, engine: Path, batch: int) -> dict[str, float]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": sys.path[0]}
+    given = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([sys.path[0], *([given] if given else [])])}
 
 
 def _child(kind: str, folder: str, size: str) -> int:

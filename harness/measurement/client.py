@@ -161,7 +161,7 @@ def _measure(
 
         with Watch(request.machine, request.cores, process.pid, meter, tick) as watch:
             window = process.window(length_s)
-            tick(length_s)
+        tick(length_s)  # the engine is still loaded, and the watcher ticks no more
         spans = process.spans()
         process.leave()
     watched = watch.watched

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from contracts.errors import InputError
 from contracts.files import sha256_json
 from harness.devices.cpu import usable_cores
 from harness.devices.environment import environment
@@ -57,13 +58,23 @@ def _make(context: Context, folder: Path, parents: tuple[Artifact, ...]) -> Made
 
 
 def request(context: Context, engine: Path, batches: Sequence[int]) -> Request:
-    """Return what is measured of an engine: everything but the batch sizes as `[measure]` says."""
+    """Return what is measured of an engine: everything but the batch sizes as `[measure]` says.
+
+    Raises:
+        InputError: a core that this process may not use, or one named twice.
+    """
     settings = context.experiment.measure
+    usable = usable_cores()
+    if len(set(settings.cores)) < len(settings.cores) or not set(settings.cores) <= set(usable):
+        raise InputError(
+            f"measure.cores: {list(settings.cores)} are not distinct cores that this process may use, which are "
+            f"{', '.join(map(str, usable))}"
+        )
     return Request(
         folder=engine,
         batches=batches,
         profile=settings.profile,
-        threads=settings.threads or len(settings.cores or usable_cores()),
+        threads=settings.threads or len(settings.cores or usable),
         cores=settings.cores,
         cuda_graph=settings.cuda_graph,
         machine=context.machine,

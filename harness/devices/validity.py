@@ -102,8 +102,8 @@ def _held_down(watched: Watched) -> Iterator[str]:
     names += [f"{seconds:.2g} s for {what}" for what, key in violations.items() if (seconds := _growth(watched, key))]
     if names:
         yield (
-            f"the GPU's clocks were held down ({', '.join(dict.fromkeys(names))}): cool it, raise its power limit with 'sudo nvidia-smi "
-            "-pl', or hold lower clocks with 'sudo nvidia-smi -lgc', and measure again"
+            f"the GPU's clocks were held down ({', '.join(dict.fromkeys(names))}): cool it, raise its power limit with "
+            "'sudo nvidia-smi -pl', or hold lower clocks with 'sudo nvidia-smi -lgc', and measure again"
         )
 
 

@@ -91,7 +91,9 @@ def _swap(watched: Watched) -> Iterator[str]:
 
 def _held_down(watched: Watched) -> Iterator[str]:
     names = [
-        name for state in (watched.before, watched.after) if (name := state.get("gpu_throttle")) != "none" and name
+        str(name)
+        for state in (watched.before, watched.after)
+        if (name := state.get("gpu_throttle")) not in {None, "none"}
     ]
     sampled = 0
     for bits in watched.known("gpu_throttle_bits"):
